@@ -1,0 +1,55 @@
+"""The contract of an unlearning method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from benchmark.model import LanguageModel
+from benchmark.passages import Passages
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that a method is given besides the model. Nothing that evaluation uses is reachable from here."""
+
+    forget: Passages
+    """Text to be forgotten."""
+    retain: Passages
+    """Text to be kept, as near to the forget set as the task has it."""
+    general: Passages | None
+    """Text to be kept from elsewhere; None where the data has none."""
+    seed: int
+    """For every random choice of the method."""
+    prepared: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the method's own `prepare` returned."""
+
+
+class UnlearningMethod(ABC):
+    """A way to make a language model forget. Subclass as a frozen dataclass whose fields are the hyper-parameters.
+
+    The first line of the docstring is shown in lists; the rest names the paper and the equation followed.
+    """
+
+    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """Values of each field that `bench sweep` tries; a field not named keeps its default."""
+
+    @abstractmethod
+    def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
+        """Edit `lm.model` in place, a little more strongly each time, and yield after each step.
+
+        Whatever a step changes must live in the model's state dict; modules are attached before the first yield. The
+        harness measures, times, counts and saves; it may stop the generator after any step.
+        """
+
+    def prepare(self, lm: LanguageModel, general: Passages) -> Mapping[str, Tensor]:
+        """Work that does not depend on the request, done once a model: its cost is reported on a line of its own."""
+        return {}
+
+    def unsupported(self, lm: LanguageModel, request: Request) -> str | None:
+        """Why this method declines this model or request; None if it does not."""
+        return None

@@ -1,0 +1,105 @@
+"""The language model that a method edits, and loading one from a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from benchmark.architecture import Architecture, architecture_of
+from benchmark.corpus import Document
+from benchmark.errors import InputError
+from benchmark.passages import Passages, passages
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model with its tokenizer. Methods edit `model` in place."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    folder: Path
+    """Where the untouched weights are."""
+    context: int
+    """Longest window in tokens that it is used with."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """Where this model keeps its neurons and heads.
+
+        Raises:
+            ValueError: an architecture that is not described in `benchmark.architecture`.
+        """
+        return architecture_of(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its input goes."""
+        return self.model.device
+
+    def passages(self, documents: Sequence[Document]) -> Passages:
+        """Documents as windows of at most `context` tokens."""
+        return passages(documents, self.tokenizer, self.context)
+
+    def logits(self, batch: Passages) -> Tensor:
+        """Next-token logits (n, length, vocabulary) in float32."""
+        batch = batch.to(self.device)
+        output = self.model(input_ids=batch.ids, attention_mask=batch.mask.long(), use_cache=False)
+        return output.logits.float()
+
+
+def load_model(folder: Path, *, context: int | None = None, device: str = "cpu") -> LanguageModel:
+    """Load a local Hugging Face folder in float32, in evaluation mode; safetensors only, no code from the folder.
+
+    Raises:
+        InputError: the folder lacks a config, weights or a tokenizer, or they do not make a causal language model.
+    """
+    _require(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: not a causal language model that can be loaded: {str(error).splitlines()[0]}") from None
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        raise InputError(
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeds only "
+            f"{model.get_input_embeddings().weight.shape[0]}; they do not belong together"
+        )
+    longest = int(config.max_position_embeddings)
+    return LanguageModel(model.eval().to(device), tokenizer, folder, min(longest, context or longest))
+
+
+def _require(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such model folder")
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: no config.json; expected a Hugging Face model folder")
+    if not any(folder.glob("*.safetensors")):
+        pickled = any(folder.glob("*.bin"))
+        raise InputError(
+            f"{folder}: " + ("only pickled weights, which are not loaded; convert them to safetensors" if pickled else "no model.safetensors")
+        )
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
+        raise InputError(f"{folder}: no tokenizer (tokenizer.json); save the model's tokenizer beside it")
+
+
+def model_fingerprint(folder: Path) -> str:
+    """SHA-256 over a model folder's config, tokenizer and weights."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".json", ".safetensors", ".model", ".txt"}:
+            digest.update(json.dumps([file.name, file.stat().st_size]).encode())
+            with file.open("rb") as stream:
+                while chunk := stream.read(1 << 20):
+                    digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,91 @@
+"""Documents as a model sees them: token windows of at most the context length, padded on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from benchmark.corpus import Document
+
+SHORTEST = 5
+"""Windows of fewer tokens are dropped, as in Yao et al. 2024."""
+
+
+@dataclass(frozen=True)
+class Passages:
+    """Windows of documents, never crossing from one document into the next.
+
+    ids: (n, length) token ids, 0 where padded. mask: (n, length) True at real tokens, which come first.
+    document: (n,) the index of each window's document.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    document: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def tokens(self) -> int:
+        """Number of real tokens."""
+        return int(self.mask.sum())
+
+    def take(self, index: Tensor) -> Passages:
+        """The windows at `index` (k,), cut to the longest of them."""
+        mask = self.mask[index]
+        length = int(mask.sum(dim=1).max()) if len(index) else 0
+        return Passages(self.ids[index, :length], mask[:, :length], self.document[index])
+
+    def to(self, device: torch.device) -> Passages:
+        """The same windows on a device."""
+        return Passages(self.ids.to(device), self.mask.to(device), self.document.to(device))
+
+    def in_order(self, size: int) -> Iterator[Passages]:
+        """Batches of at most `size` windows, longest first so that little is padding."""
+        order = self.mask.sum(dim=1).argsort(descending=True, stable=True)
+        for start in range(0, len(self), size):
+            yield self.take(order[start : start + size])
+
+    def shuffled(self, size: int, generator: torch.Generator) -> Iterator[Passages]:
+        """Endless batches of `size` windows, each pass over the windows in a new random order.
+
+        A batch may run from one pass into the next, so that every batch has `size` windows and no window is seen
+        twice before all have been seen once.
+        """
+        pending = torch.empty(0, dtype=torch.long)
+        while True:
+            while len(pending) < size:
+                pending = torch.cat([pending, torch.randperm(len(self), generator=generator)])
+            yield self.take(pending[:size])
+            pending = pending[size:]
+
+
+def passages(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, length: int) -> Passages:
+    """Cut each document into windows of `length` tokens; the last may be shorter.
+
+    Raises:
+        ValueError: no document gives a window of at least `SHORTEST` tokens.
+    """
+    windows: list[list[int]] = []
+    owner: list[int] = []
+    for index, document in enumerate(documents):
+        # `verbose=False`: a document longer than the context is expected here, not worth a warning
+        ids: list[int] = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+        for start in range(0, len(ids), length):
+            window = ids[start : start + length]
+            if len(window) >= SHORTEST:
+                windows.append(window)
+                owner.append(index)
+    if not windows:
+        raise ValueError(f"none of {len(documents)} documents has {SHORTEST} tokens")
+    padded = torch.zeros(len(windows), length, dtype=torch.long)
+    mask = torch.zeros(len(windows), length, dtype=torch.bool)
+    for row, window in enumerate(windows):
+        padded[row, : len(window)] = torch.tensor(window)
+        mask[row, : len(window)] = True
+    return Passages(padded, mask, torch.tensor(owner))

@@ -1,0 +1,183 @@
+"""What is written to disk for a cell: complete, immutable, self-describing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA = 1
+"""Raised when the meaning or the shape of a record changes; records of another version are not read."""
+
+PROTOCOL = 1
+"""Raised when measuring, choosing or stopping changes: older cells are then measured again."""
+
+Status = Literal["ok", "declined", "failed", "diverged"]
+Scalar = bool | int | float | str | None
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Protocol(_Strict):
+    """How cells are measured: part of what identifies a record."""
+
+    budgets: tuple[float, ...] = (0.01, 0.05, 0.20)
+    """Tolerated utility damage; the middle one is the headline."""
+    max_steps: int = 400
+    """A trajectory is cut here, whatever the method would still do."""
+    growth: float = 1.2
+    """Each measured step is at least this many times the one before it."""
+    validation_tokens: int = 8192
+    """Most tokens of each set that choosing looks at."""
+    test_tokens: int = 65536
+    """Most tokens of each set that is reported on."""
+    version: int = PROTOCOL
+
+
+class Spec(_Strict):
+    """Everything that decides a cell's numbers: the record's name is its hash."""
+
+    task: str
+    method: str
+    """Registered name; `original` and `retrained` are the harness's own reference rows."""
+    source: str
+    """SHA-256 of the module that defines the method."""
+    hyperparameters: dict[str, Scalar]
+    seed: int
+    model: str
+    """As named on the command line."""
+    model_fingerprint: str
+    data_fingerprint: str
+    """Of the task's splits."""
+    protocol: Protocol
+
+    def key(self) -> str:
+        """Sixteen hex digits of the SHA-256 over the canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Documents(_Strict):
+    """One evaluation set measured document by document; lists run in parallel."""
+
+    ids: tuple[str, ...]
+    nll: tuple[float, ...]
+    """Summed negative log-likelihood of each document's predicted tokens, nats."""
+    correct: tuple[int, ...]
+    """Predicted tokens that were the most likely one."""
+    tokens: tuple[int, ...]
+    """Predicted tokens."""
+
+    @property
+    def mean_nll(self) -> float:
+        """Nats a token, over all tokens."""
+        return sum(self.nll) / sum(self.tokens)
+
+    @property
+    def top1(self) -> float:
+        """Next-token accuracy, over all tokens, in [0, 1]."""
+        return sum(self.correct) / sum(self.tokens)
+
+
+Measurement = dict[str, Documents]
+"""A model on every evaluation set of one half (validation or test), by the set's name."""
+
+
+class Baseline(_Strict):
+    """What a cell is judged against: the target model and the reference on the same halves.
+
+    `reference` is exact where the model was retrained without the forget set. It is `approximate` where the target's
+    own behaviour on the holdout set stands in for it (Yao et al. 2024): then only its `forget` set is there. It is
+    `none` where neither exists.
+    """
+
+    reference_kind: Literal["exact", "approximate", "none"]
+    target_validation: Measurement
+    target_test: Measurement
+    reference_validation: Measurement
+    reference_test: Measurement
+    noise_floor: float | None
+    """How far the forget NLL of two honest retrainings is apart, nats a token; None where it was not measured."""
+
+
+class Cost(_Strict):
+    """What a phase cost, evaluation excluded."""
+
+    forward_tokens: int = 0
+    """Tokens run forward through the language model, padding included."""
+    backward_tokens: int = 0
+    """Tokens run backward through it."""
+    flops: int = 0
+    """Floating-point operations counted, a multiplication and an addition as two."""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
+    """Bytes: resident set on a CPU, allocated memory on a GPU."""
+
+
+class Step(_Strict):
+    """One measured step of a trajectory, on the validation half."""
+
+    step: int
+    nll: dict[str, float]
+    """Mean token NLL by evaluation set."""
+    top1: dict[str, float]
+    damage: float
+    """Utility damage, 0.05 for 5 %."""
+    score: float | None
+    """Forget score, None where there is no reference or no gap."""
+    cost: Cost
+    """Of unlearning, up to this step."""
+
+
+class OperatingPoint(_Strict):
+    """The step with the best validation forget score inside one utility budget, measured on the test half."""
+
+    budget: float
+    step: int
+    """0: the untouched target was best."""
+    test: Measurement
+    divergence: dict[str, float] | None
+    """Jensen-Shannon distance to the reference by set, bits a token; None where there is no reference model."""
+    parameters_changed: int
+    cost: Cost
+
+
+class Environment(_Strict):
+    """Where a record was made. Not part of its identity."""
+
+    time: str
+    """UTC, ISO 8601."""
+    version: str
+    python: str
+    packages: dict[str, str]
+    platform: str
+    processor: str
+    device: str
+    threads: int
+
+
+class Record(_Strict):
+    """A cell's outcome."""
+
+    schema_version: Literal[1] = SCHEMA
+    spec: Spec
+    status: Status
+    reason: str | None
+    """Why it is not `ok`; for a trajectory that was cut, why."""
+    removes: Literal["documents", "domain"]
+    domain: str
+    baseline: Baseline | None
+    """None where the cell failed before anything was measured."""
+    trajectory: tuple[Step, ...]
+    """From step 0, the target, on."""
+    operating_points: tuple[OperatingPoint, ...]
+    """One a budget, in the order of the protocol's budgets."""
+    prepare_cost: Cost
+    retraining_flops: float | None
+    """What retraining from scratch costs, 6 x parameters x training tokens; None where they are not known."""
+    environment: Environment

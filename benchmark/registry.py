@@ -1,0 +1,188 @@
+"""Methods and tasks by name, from any installed distribution or file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from benchmark.errors import InputError, unknown_name
+from benchmark.method import UnlearningMethod
+from benchmark.record import Scalar
+from benchmark.task import Task
+
+GROUP = "unlearning_bench"
+"""Entry-point group: each entry names a module or package whose modules define methods or tasks."""
+
+RESERVED = ("original", "retrained")
+"""Names of the harness's own rows."""
+
+M = TypeVar("M", bound=type[UnlearningMethod])
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A row of the board: a method class under a name, with the fields that make it this row."""
+
+    name: str
+    cls: type[UnlearningMethod]
+    preset: Mapping[str, Scalar]
+
+    def build(self, overrides: Mapping[str, Scalar] | None = None) -> UnlearningMethod:
+        """The method with its preset and then the overrides applied."""
+        return self.cls(**{**self.preset, **(overrides or {})})
+
+    @property
+    def summary(self) -> str:
+        """First line of the class docstring."""
+        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+
+    @property
+    def origin(self) -> str:
+        """`file:line` of the class."""
+        return f"{inspect.getsourcefile(self.cls)}:{inspect.getsourcelines(self.cls)[1]}"
+
+    def source_hash(self) -> str:
+        """SHA-256 of the file that defines the class."""
+        return hashlib.sha256(Path(inspect.getfile(self.cls)).read_bytes()).hexdigest()
+
+
+_methods: dict[str, MethodEntry] = {}
+_tasks: dict[str, Task] = {}
+_broken: dict[str, str] = {}
+_discovered = False
+
+
+def register(name: str, **preset: Scalar) -> Callable[[M], M]:
+    """Class decorator: put a method on the board under `name`, with some fields preset.
+
+    A class may be registered several times, a row each.
+
+    Raises:
+        ValueError: the name is taken or reserved, or the class is not a frozen dataclass with these fields.
+    """
+
+    def decorate(cls: M) -> M:
+        if not dataclasses.is_dataclass(cls):
+            raise ValueError(f"method {name!r}: {cls.__name__} must be a frozen dataclass (put @dataclass(frozen=True) below @register)")
+        known = {f.name for f in dataclasses.fields(cls)}
+        if stray := set(preset) - known:
+            raise ValueError(f"method {name!r}: {cls.__name__} has no field {sorted(stray)}; it has {sorted(known)}")
+        entry = MethodEntry(name, cls, preset)
+        if name in RESERVED:
+            raise ValueError(f"method name {name!r} is reserved for the harness's own row")
+        if name in _methods and _methods[name].cls is not cls:
+            raise ValueError(f"method {name!r} is already registered by {_methods[name].origin}; choose another name ({entry.origin})")
+        _methods[name] = entry
+        return cls
+
+    return decorate
+
+
+def methods() -> Mapping[str, MethodEntry]:
+    """Every method that could be imported, by name."""
+    _discover()
+    return dict(sorted(_methods.items()))
+
+
+def tasks() -> Mapping[str, Task]:
+    """Every task that could be imported: document tasks before domain tasks."""
+    _discover()
+    return dict(sorted(_tasks.items(), key=lambda item: (item[1].removes != "documents", item[0])))
+
+
+def broken() -> Mapping[str, str]:
+    """Plugins that could not be imported, and why."""
+    _discover()
+    return dict(_broken)
+
+
+def method(name: str) -> MethodEntry:
+    """The method of that name.
+
+    Raises:
+        InputError: there is none; the nearest name is suggested.
+    """
+    if name not in methods():
+        raise unknown_name("method", name, methods())
+    return _methods[name]
+
+
+def task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        InputError: there is none; the nearest name is suggested.
+    """
+    if name not in tasks():
+        raise unknown_name("task", name, tasks())
+    return _tasks[name]
+
+
+def load_plugin(path: Path) -> list[str]:
+    """Import a plugin from a file; the names of the methods it registered.
+
+    Raises:
+        InputError: no such file, it raises at import, or it registers nothing.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such plugin file")
+    _discover()
+    before = set(_methods) | set(_tasks)
+    name = f"bench_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        _take_tasks(module)
+    except Exception as error:  # a plugin may raise anything; the user sees what and where
+        raise InputError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+    added = sorted((set(_methods) | set(_tasks)) - before)
+    if not added:
+        raise InputError(f"{path}: registers no method and no task; decorate the class with @register('name')")
+    return added
+
+
+def _discover() -> None:
+    global _discovered
+    if _discovered:
+        return
+    _discovered = True
+    for entry_point in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        for name in _modules(entry_point.value, entry_point.name):
+            try:
+                _take_tasks(importlib.import_module(name))
+            except Exception as error:  # one broken plugin must not take the others with it
+                _broken[name] = f"{type(error).__name__}: {error}"
+
+
+def _modules(value: str, label: str) -> Iterator[str]:
+    try:
+        module = importlib.import_module(value)
+    except Exception as error:
+        _broken[f"{label} = {value}"] = f"{type(error).__name__}: {error}"
+        return
+    yield value
+    for found in pkgutil.iter_modules(getattr(module, "__path__", [])):
+        yield f"{value}.{found.name}"
+
+
+def _take_tasks(module: ModuleType) -> None:
+    for value in vars(module).values():
+        if isinstance(value, Task):
+            if _tasks.get(value.name, value) != value:
+                raise ValueError(f"task {value.name!r} of {module.__name__} is already defined elsewhere; choose another name")
+            _tasks[value.name] = value

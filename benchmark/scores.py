@@ -1,0 +1,146 @@
+"""Scores: pure functions of measured quantities. Two-sided: going past the reference loses points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.record import Baseline, Documents, Measurement
+
+KEPT = ("retain", "general")
+"""Evaluation sets whose perplexity must not rise."""
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+class Interval(NamedTuple):
+    """A value with its bootstrap confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def forget_score(quantity: float, target: float, reference: float) -> float:
+    """1 - |q - q*| / |q0 - q*|.
+
+    1: like the reference. 0: as far from it as the target is. Below 0: further, on either side.
+
+    Raises:
+        ValueError: target and reference do not differ.
+    """
+    gap = abs(target - reference)
+    if gap == 0:
+        raise ValueError("target and reference do not differ: there is nothing to score")
+    return 1 - abs(quantity - reference) / gap
+
+
+def utility_damage(nll: Mapping[str, float], target: Mapping[str, float], reference: Mapping[str, float]) -> float:
+    """Relative perplexity increase on kept text over the worse of target and reference; the worse of retain and general.
+
+    Arguments are mean token NLL in nats by evaluation set; a set without a reference is judged by the target alone.
+    At least 0: text that became easier is not damage. 0.05 is 5 %.
+    """
+    rises = [nll[name] - max(target[name], reference.get(name, -math.inf)) for name in KEPT if name in nll]
+    return math.expm1(min(700.0, max(0.0, *rises))) if rises else 0.0
+
+
+def relative_drop(top1: float, target: float) -> float:
+    """1 - accuracy / accuracy of the target."""
+    return 1 - top1 / target
+
+
+def top1_difference(top1: Mapping[str, float], target: Mapping[str, float]) -> float:
+    """Relative top-1 drop on forget minus that on retain (Pochinkov & Schoots 2024, section 4), in [-inf, 1]."""
+    return relative_drop(top1["forget"], target["forget"]) - relative_drop(top1["retain"], target["retain"])
+
+
+def means(measurement: Measurement) -> dict[str, float]:
+    """Mean token NLL of each set."""
+    return {name: documents.mean_nll for name, documents in measurement.items()}
+
+
+def accuracies(measurement: Measurement) -> dict[str, float]:
+    """Next-token accuracy on each set."""
+    return {name: documents.top1 for name, documents in measurement.items()}
+
+
+def area_under_curve(points: Sequence[tuple[float, float]], largest: float) -> float:
+    """Area under the best score attainable within each utility damage, divided by `largest`.
+
+    Args:
+        points: (damage, score) of each step; the untouched target (0, 0) is always attainable.
+        largest: damage up to which it is integrated.
+    """
+    best, area, reached = 0.0, 0.0, 0.0
+    for damage, score in sorted(points):
+        if damage > largest:
+            break
+        if score > best:
+            area += best * (damage - reached)
+            best, reached = score, damage
+    return (area + best * (largest - reached)) / largest
+
+
+def score_interval(unlearned: Documents, target: Documents, reference: Documents) -> Interval:
+    """Forget score on documents with a percentile bootstrap over them.
+
+    The three are resampled together where they are the same documents (an exact reference); an approximate reference
+    has documents of its own and is resampled by itself.
+    """
+    paired = reference.ids == unlearned.ids
+    value = forget_score(unlearned.mean_nll, target.mean_nll, reference.mean_nll)
+    rng = np.random.default_rng(0)
+    rows = rng.integers(len(unlearned.ids), size=(RESAMPLES, len(unlearned.ids)))
+    reference_rows = rows if paired else rng.integers(len(reference.ids), size=(RESAMPLES, len(reference.ids)))
+    q, q0, q_star = _means(unlearned, rows), _means(target, rows), _means(reference, reference_rows)
+    gap = np.abs(q0 - q_star)
+    scores = 1 - np.abs(q - q_star) / np.where(gap == 0, np.nan, gap)
+    return Interval(value, *_percentiles(scores))
+
+
+def gap_interval(target: Documents, reference: Documents) -> Interval:
+    """Reference minus target forget NLL, nats a token, bootstrapped over documents like `score_interval`."""
+    rng = np.random.default_rng(0)
+    rows = rng.integers(len(target.ids), size=(RESAMPLES, len(target.ids)))
+    paired = reference.ids == target.ids
+    reference_rows = rows if paired else rng.integers(len(reference.ids), size=(RESAMPLES, len(reference.ids)))
+    gaps = _means(reference, reference_rows) - _means(target, rows)
+    return Interval(reference.mean_nll - target.mean_nll, *_percentiles(gaps))
+
+
+def has_gap(baseline: Baseline) -> bool:
+    """Whether target and reference differ enough on the forget set for a forget score to mean anything.
+
+    The gap must exceed the noise floor where one was measured; an approximate reference's gap must be told from zero
+    by its interval, on the validation half as on the test half.
+    """
+    if baseline.reference_kind == "none":
+        return False
+    halves = (
+        (baseline.target_validation["forget"], baseline.reference_validation["forget"]),
+        (baseline.target_test["forget"], baseline.reference_test["forget"]),
+    )
+    for target, reference in halves:
+        gap = gap_interval(target, reference)
+        if baseline.noise_floor is not None and abs(gap.value) <= baseline.noise_floor:
+            return False
+        if gap.low <= 0 <= gap.high:
+            return False
+    return True
+
+
+def _means(documents: Documents, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    nll, tokens = np.asarray(documents.nll), np.asarray(documents.tokens)
+    return np.asarray(nll[rows].sum(axis=1) / tokens[rows].sum(axis=1))
+
+
+def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(values, [tail, 1 - tail])
+    return float(low), float(high)
