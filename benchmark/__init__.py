@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from benchmark.architecture import Architecture as Architecture
     from benchmark.losses import cross_entropy as cross_entropy
+    from benchmark.method import Kept as Kept
     from benchmark.method import Request as Request
     from benchmark.method import UnlearningMethod as UnlearningMethod
+    from benchmark.method import Unsupported as Unsupported
     from benchmark.model import LanguageModel as LanguageModel
     from benchmark.passages import Passages as Passages
     from benchmark.registry import register as register
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Architecture": "architecture",
+    "Kept": "method",
     "LanguageModel": "model",
     "Passages": "passages",
     "Request": "method",
     "Task": "task",
     "UnlearningMethod": "method",
+    "Unsupported": "method",
     "cross_entropy": "losses",
     "descend": "training",
     "register": "registry",

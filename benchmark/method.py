@@ -5,12 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor
 
 from benchmark.model import LanguageModel
 from benchmark.passages import Passages
+
+
+Kept = Literal["retain", "general", "both"]
+"""Which text a method keeps the model close to: in-distribution, from elsewhere, or both together."""
+
+
+class Unsupported(Exception):
+    """Raised by a method that cannot take a model or a request: recorded as declined, with this reason."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,21 @@ class Request:
     """For every random choice of the method."""
     prepared: Mapping[str, Tensor] = field(default_factory=dict)
     """What the method's own `prepare` returned."""
+
+    def kept(self, which: Kept) -> Passages:
+        """The text to be kept, of the kind asked for.
+
+        Raises:
+            Unsupported: the data has no general text.
+            ValueError: `which` is none of the kinds.
+        """
+        if which not in get_args(Kept):
+            raise ValueError(f"kept text is one of {', '.join(get_args(Kept))}, not {which!r}")
+        if which == "retain":
+            return self.retain
+        if self.general is None:
+            raise Unsupported("the data has no general text")
+        return self.general if which == "general" else self.retain.join(self.general)
 
 
 class UnlearningMethod(ABC):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from benchmark.corpus import Document
@@ -40,6 +41,19 @@ class Passages:
         mask = self.mask[index]
         length = int(mask.sum(dim=1).max()) if len(index) else 0
         return Passages(self.ids[index, :length], mask[:, :length], self.document[index])
+
+    def join(self, other: Passages) -> Passages:
+        """These windows and then another's, whose documents are numbered on from these."""
+        length = max(self.ids.shape[1], other.ids.shape[1])
+
+        def widen(tensor: Tensor) -> Tensor:
+            return F.pad(tensor, (0, length - tensor.shape[1]))
+
+        return Passages(
+            torch.cat([widen(self.ids), widen(other.ids)]),
+            torch.cat([widen(self.mask), widen(other.mask)]),
+            torch.cat([self.document, other.document + int(self.document.max()) + 1]),
+        )
 
     def to(self, device: torch.device) -> Passages:
         """The same windows on a device."""

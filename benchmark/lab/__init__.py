@@ -1,1 +1,66 @@
-"""placeholder"""
+"""The lab: small models trained on the bundled text, and trained again without each task's forget set.
+
+Here the perfect answer is known. A lab is a folder: `lab.json`, the target model in `target/`, and for each task the
+reference model in `without-<task>/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.errors import InputError
+
+SHIPPED = Path(__file__).parent / "models"
+"""The lab that comes with the package."""
+
+MANIFEST = "lab.json"
+
+
+class Reference(BaseModel):
+    """A model retrained without one task's forget set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    splits: str
+    """Fingerprint of the task's documents: the reference is exact for these alone."""
+    training_tokens: int
+    """Tokens seen in training, repetitions included."""
+    seconds: float
+    """Training time."""
+    noise_floor: float | None
+    """How far the forget NLL (all documents) of two retrainings with different seeds is apart, nats; None: one seed."""
+    target_noise: float | None
+    """The same for two trainings of the target."""
+
+
+class Lab(BaseModel):
+    """What a lab folder holds, and how it was made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: dict[str, int | float]
+    parameters: int
+    threads: int
+    target_tokens: int
+    target_seconds: float
+    references: dict[str, Reference]
+    """By task."""
+
+
+def read_lab(folder: Path) -> Lab:
+    """The manifest of a lab folder.
+
+    Raises:
+        InputError: it is not one that this version can read.
+    """
+    try:
+        return Lab.model_validate_json((folder / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / MANIFEST}: not a lab manifest ({str(error).splitlines()[0]}); make one with `bench lab train`") from None
+
+
+def reference_folder(folder: Path, task: str) -> Path:
+    """Where the reference model of a task is."""
+    return folder / f"without-{task}"

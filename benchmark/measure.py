@@ -1,0 +1,97 @@
+"""Measuring a model on evaluation text, document by document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmark.corpus import Document
+from benchmark.losses import token_nll
+from benchmark.model import LanguageModel
+from benchmark.passages import Passages
+from benchmark.record import Documents, Measurement
+
+BATCH_TOKENS = 8192
+"""Tokens, padding included, run through the model at once."""
+
+
+class Diverged(Exception):
+    """The model's output is no longer finite."""
+
+
+@dataclass(frozen=True)
+class EvaluationText:
+    """The documents of one evaluation set as windows, with their ids."""
+
+    ids: tuple[str, ...]
+    passages: Passages
+
+    def batches(self) -> Iterator[Passages]:
+        """Batches of about `BATCH_TOKENS`."""
+        return self.passages.in_order(max(1, BATCH_TOKENS // self.passages.ids.shape[1]))
+
+
+def evaluation_text(lm: LanguageModel, documents: Sequence[Document], most_tokens: int) -> EvaluationText:
+    """The leading documents whose tokens fit in `most_tokens`, and never fewer than two (one gives no interval)."""
+    chosen: list[Document] = []
+    total = 0
+    for document in documents:
+        total += lm.passages([document]).tokens
+        if total > most_tokens and len(chosen) >= 2:
+            break
+        chosen.append(document)
+    return EvaluationText(tuple(document.id for document in chosen), lm.passages(chosen))
+
+
+@torch.inference_mode()
+def measure(lm: LanguageModel, sets: Mapping[str, EvaluationText]) -> Measurement:
+    """Token NLL and next-token accuracy of every document of every set.
+
+    A window's first token has no context and is not predicted. Padding, batch size and order do not matter.
+
+    Raises:
+        Diverged: a loss is not finite.
+    """
+    lm.model.eval()
+    return {name: _measure_set(lm, name, text) for name, text in sets.items()}
+
+
+def _measure_set(lm: LanguageModel, name: str, text: EvaluationText) -> Documents:
+    count = len(text.ids)
+    nll = torch.zeros(count, dtype=torch.float64)
+    correct, tokens = torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.long)
+    for batch in text.batches():
+        logits = lm.logits(batch)
+        losses, mask = token_nll(logits, batch)
+        hits = (logits[:, :-1].argmax(dim=-1) == batch.ids[:, 1:].to(logits.device)) & mask
+        nll.index_add_(0, batch.document, losses.double().sum(dim=1).cpu())
+        correct.index_add_(0, batch.document, hits.sum(dim=1).cpu())
+        tokens.index_add_(0, batch.document, mask.sum(dim=1).cpu())
+    if not bool(nll.isfinite().all()):
+        raise Diverged(f"the loss on the {name} set is not finite")
+    return Documents(ids=text.ids, nll=tuple(nll.tolist()), correct=tuple(correct.tolist()), tokens=tuple(tokens.tolist()))
+
+
+@torch.inference_mode()
+def divergence(lm: LanguageModel, reference: LanguageModel, text: EvaluationText) -> float:
+    """Mean Jensen-Shannon distance between the two models' next-token distributions, bits a token, in [0, 1]."""
+    total, count = 0.0, 0
+    for batch in text.batches():
+        mask = batch.mask[:, 1:].to(lm.device)
+        distance = jensen_shannon(lm.logits(batch)[:, :-1], reference.logits(batch)[:, :-1].to(lm.device))
+        total += float(distance.double().masked_fill(~mask, 0.0).sum())
+        count += int(mask.sum())
+    return total / count
+
+
+def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
+    """Jensen-Shannon divergence of two (..., vocabulary) logits over the last dimension, in bits."""
+    p, q = F.log_softmax(first, dim=-1), F.log_softmax(second, dim=-1)
+    mixture = torch.logaddexp(p, q) - math.log(2)
+    both = (p.exp() * (p - mixture)).sum(dim=-1) + (q.exp() * (q - mixture)).sum(dim=-1)
+    return both.clamp_min(0) / (2 * math.log(2))

@@ -1,0 +1,1 @@
+"""The bundled methods: one file each. Drop another file here and it is on the board."""

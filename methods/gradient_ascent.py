@@ -1,0 +1,35 @@
+"""Gradient ascent on the forget set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from benchmark import LanguageModel, Passages, Request, UnlearningMethod, cross_entropy, descend, register
+
+
+@register("gradient-ascent")
+@dataclass(frozen=True)
+class GradientAscent(UnlearningMethod):
+    """Ascend on the loss of the forget set. Yao et al. 2024 (arXiv:2402.15159), method 1.
+
+    loss = -CE(forget)
+    """
+
+    lr: float = 3e-5
+    """Learning rate of AdamW."""
+    steps: int = 60
+    """Optimiser steps."""
+    batch: int = 12
+    """Windows of forget text a step."""
+
+    search: ClassVar = {"lr": (1e-5, 2e-5, 3e-5, 6e-5, 1e-4, 2e-4), "batch": (12,)}
+
+    def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
+        """Yield after every optimiser step."""
+
+        def loss(forget: Passages) -> Tensor:
+            return -cross_entropy(lm, forget)
+
+        yield from descend(lm, loss, [request.forget], lr=self.lr, steps=self.steps, batch=self.batch, seed=request.seed)

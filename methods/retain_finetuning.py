@@ -1,0 +1,37 @@
+"""Fine-tuning on text to be kept: a control that never looks at the forget set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from benchmark import Kept, LanguageModel, Passages, Request, UnlearningMethod, cross_entropy, descend, register
+
+
+@register("retain-finetuning")
+@dataclass(frozen=True)
+class RetainFinetuning(UnlearningMethod):
+    """Go on training on text to be kept and let the rest fade. A control; Yao et al. 2024 (arXiv:2402.15159) list it too.
+
+    loss = CE(kept)
+    """
+
+    lr: float = 3e-4
+    """Learning rate of AdamW."""
+    kept: Kept = "retain"
+    """Text to train on: in-distribution (`retain`), `general`, or `both`."""
+    steps: int = 60
+    """Optimiser steps."""
+    batch: int = 24
+    """Windows of kept text a step."""
+
+    search: ClassVar = {"lr": (1e-4, 3e-4, 1e-3), "kept": ("retain", "both")}
+
+    def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
+        """Yield after every optimiser step."""
+
+        def loss(kept: Passages) -> Tensor:
+            return cross_entropy(lm, kept)
+
+        yield from descend(lm, loss, [request.kept(self.kept)], lr=self.lr, steps=self.steps, batch=self.batch, seed=request.seed)
