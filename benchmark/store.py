@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -49,19 +49,16 @@ def write_file(target: Path, content: bytes) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    temporary = None
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=TEMPORARY)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        if temporary is not None:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write {target}: {error.strerror or error}; free some space or name another folder") from error
 
@@ -140,9 +137,3 @@ def to_json(value: JsonValue, indent: int = 0) -> str:
     if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         return "[" + pad + f",{pad}".join(to_json(item, indent + 1) for item in value) + end + "]"
     return json.dumps(value, allow_nan=False)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
