@@ -93,15 +93,28 @@ def score_interval(unlearned: Documents, target: Documents, reference: Documents
     The three are resampled together where they are the same documents (an exact reference); an approximate reference
     has documents of its own and is resampled by itself.
     """
-    paired = reference.ids == unlearned.ids
     value = forget_score(unlearned.mean_nll, target.mean_nll, reference.mean_nll)
-    rng = np.random.default_rng(0)
-    rows = rng.integers(len(unlearned.ids), size=(RESAMPLES, len(unlearned.ids)))
-    reference_rows = rows if paired else rng.integers(len(reference.ids), size=(RESAMPLES, len(reference.ids)))
-    q, q0, q_star = _means(unlearned, rows), _means(target, rows), _means(reference, reference_rows)
-    gap = np.abs(q0 - q_star)
-    scores = 1 - np.abs(q - q_star) / np.where(gap == 0, np.nan, gap)
-    return Interval(value, *_percentiles(scores))
+    return Interval(value, *_percentiles(_score_draws(unlearned, target, reference)))
+
+
+def seeds_interval(cells: Sequence[tuple[Documents, Documents, Documents]]) -> Interval:
+    """Mean forget score over seeds, each given as for `score_interval`, with a nested bootstrap.
+
+    Every resample draws seeds, then documents; the seeds of one resample share its documents, as the cells themselves do.
+    """
+    rng = np.random.default_rng(1)
+    draws = np.stack([_score_draws(*cell) for cell in cells])
+    seeds = rng.integers(len(cells), size=(len(cells), RESAMPLES))
+    value = float(np.mean([forget_score(q.mean_nll, q0.mean_nll, q_star.mean_nll) for q, q0, q_star in cells]))
+    return Interval(value, *_percentiles(np.take_along_axis(draws, seeds, axis=0).mean(axis=0)))
+
+
+def mean_interval(intervals: Sequence[Interval]) -> Interval:
+    """Mean of independent values; the half-widths of their intervals are added in quadrature."""
+    value = float(np.mean([interval.value for interval in intervals]))
+    below = math.hypot(*(interval.value - interval.low for interval in intervals)) / len(intervals)
+    above = math.hypot(*(interval.high - interval.value for interval in intervals)) / len(intervals)
+    return Interval(value, value - below, value + above)
 
 
 def gap_interval(target: Documents, reference: Documents) -> Interval:
@@ -133,6 +146,17 @@ def has_gap(baseline: Baseline) -> bool:
         if gap.low <= 0 <= gap.high:
             return False
     return True
+
+
+def _score_draws(unlearned: Documents, target: Documents, reference: Documents) -> NDArray[np.float64]:
+    """Forget scores of bootstrap resamples: the same documents are drawn whenever the sets are of the same size."""
+    paired = reference.ids == unlearned.ids
+    rng = np.random.default_rng(0)
+    rows = rng.integers(len(unlearned.ids), size=(RESAMPLES, len(unlearned.ids)))
+    reference_rows = rows if paired else rng.integers(len(reference.ids), size=(RESAMPLES, len(reference.ids)))
+    q, q0, q_star = _means(unlearned, rows), _means(target, rows), _means(reference, reference_rows)
+    gap = np.abs(q0 - q_star)
+    return np.asarray(1 - np.abs(q - q_star) / np.where(gap == 0, np.nan, gap))
 
 
 def _means(documents: Documents, rows: NDArray[np.int64]) -> NDArray[np.float64]:

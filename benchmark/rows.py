@@ -1,0 +1,270 @@
+"""Rows of the leaderboard: the records of one task, method and hyper-parameters, summed up over seeds."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmark import scores
+from benchmark.errors import InputError
+from benchmark.record import Baseline, Cost, OperatingPoint, Record, Scalar, Status, Step
+from benchmark.scores import Interval
+
+ORIGINAL = "original"
+RETRAINED = "retrained"
+REFERENCES = (RETRAINED, ORIGINAL)
+"""Rows that bracket every table, in the order shown: not methods, and not ranked."""
+
+SETS = ("forget", "retain", "holdout", "general")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The operating point inside one utility budget, on the test half; means over seeds."""
+
+    budget: float
+    step: float
+    score: Interval | None
+    """Forget score with its bootstrap interval."""
+    damage: float
+    """Utility damage on test: chosen on validation, so it may exceed the budget."""
+
+
+@dataclass(frozen=True)
+class Expense:
+    """What unlearning cost up to the headline operating point: means over seeds, memory the largest."""
+
+    flops: float
+    forward_tokens: float
+    backward_tokens: float
+    seconds: float
+    cpu_seconds: float
+    peak_memory: int
+    parameters_changed: float
+    retraining_flops: float | None
+    """Of retraining from scratch; None where it is not known."""
+    prepare_flops: float
+    """Of the work that does not depend on the request."""
+    prepare_seconds: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One measured step, on the validation half."""
+
+    step: int
+    damage: float
+    score: float | None
+    forget_drop: float | None
+    """Relative top-1 drop on forget; None where the target predicts nothing there."""
+    retain_drop: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with one set of hyper-parameters on one task."""
+
+    task: str
+    method: str
+    label: str
+    """The method's name, with the hyper-parameters that tell it from its other rows."""
+    hyperparameters: Mapping[str, Scalar]
+    seeds: tuple[int, ...]
+    status: Status
+    reason: str | None
+    points: tuple[Point, ...]
+    """One a budget; none unless every seed is ok."""
+    headline: Point | None
+    area: float | None
+    """Under the validation curve, up to the largest budget."""
+    divergence: float | None
+    """Jensen-Shannon distance to the reference on forget at the headline point, bits a token."""
+    top1: Mapping[str, float]
+    """Next-token accuracy on test at the headline point, by set."""
+    max_difference: float | None
+    """Largest relative top-1 drop on forget minus that on retain over the validation trajectory; for domain tasks."""
+    expense: Expense | None
+    curves: tuple[tuple[CurvePoint, ...], ...]
+    """The trajectory of each seed."""
+    keys: tuple[str, ...]
+    """Of the records behind it."""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is a bracket rather than a method."""
+        return self.method in REFERENCES
+
+
+def rows(records: Iterable[Record]) -> list[Row]:
+    """Sum up records: one row a task, method and set of hyper-parameters, in the order of these."""
+    records = list(records)
+    groups: defaultdict[tuple[str, str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        spec = record.spec
+        groups[spec.task, spec.method, json.dumps(spec.hyperparameters, sort_keys=True)].append(record)
+    labels = _labels([record for group in groups.values() for record in group])
+    scored = {task: why_unscored(baseline) is None for task, baseline in baselines(records).items()}
+    summed = []
+    for (task, method, hyperparameters), group in sorted(groups.items()):
+        ordered = sorted(group, key=lambda record: (record.spec.seed, record.spec.key()))
+        summed.append(_row(ordered, labels[method, hyperparameters], scored.get(task, False)))
+    return summed
+
+
+def baselines(records: Iterable[Record]) -> dict[str, Baseline]:
+    """What the cells of each task are judged against; tasks where nothing was measured are left out."""
+    found: dict[str, Baseline] = {}
+    for record in sorted(records, key=lambda record: record.spec.key()):
+        if record.baseline is not None:
+            found.setdefault(record.spec.task, record.baseline)
+    return found
+
+
+def why_unscored(baseline: Baseline) -> str | None:
+    """Why a task has no forget scores; None if it has."""
+    if scores.has_gap(baseline):
+        return None
+    if baseline.reference_kind == "none":
+        return "there is no reference model, and nothing that stands in for one"
+    halves = (
+        ("validation", baseline.target_validation["forget"], baseline.reference_validation["forget"]),
+        ("test", baseline.target_test["forget"], baseline.reference_test["forget"]),
+    )
+    gaps = [(half, scores.gap_interval(target, reference)) for half, target, reference in halves]
+    told = ", ".join(f"{gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] on {half}" for half, gap in gaps)
+    floor = "" if baseline.noise_floor is None else f" or lies within the noise floor of {baseline.noise_floor:.3f}"
+    return f"the gap between target and reference on the forget set ({told}, nats a token) cannot be told from zero{floor}"
+
+
+def _labels(records: Sequence[Record]) -> dict[tuple[str, str], str]:
+    """A name for each method and set of hyper-parameters: what tells it apart from the method's other sets."""
+    sets: defaultdict[str, dict[str, Mapping[str, Scalar]]] = defaultdict(dict)
+    for record in records:
+        hyperparameters = record.spec.hyperparameters
+        sets[record.spec.method][json.dumps(hyperparameters, sort_keys=True)] = hyperparameters
+    labels = {}
+    for method, variants in sets.items():
+        names = sorted({name for variant in variants.values() for name in variant})
+        differing = [name for name in names if len({json.dumps(variant.get(name)) for variant in variants.values()}) > 1]
+        for key, variant in variants.items():
+            told = ", ".join(f"{name}={variant[name]}" for name in differing if name in variant)
+            labels[method, key] = f"{method} ({told})" if told else method
+    return labels
+
+
+def _row(group: Sequence[Record], label: str, scored: bool) -> Row:
+    first = group[0]
+    status, reason = _outcome(group)
+    points = _points(group, scored) if status == "ok" else ()
+    headline = points[len(points) // 2] if points else None
+    chosen = [(record, record.operating_points[len(points) // 2]) for record in group] if points else []
+    divergences = [point.divergence["forget"] for _, point in chosen if point.divergence is not None and "forget" in point.divergence]
+    curves = tuple(_curve(record.trajectory) for record in group)
+    return Row(
+        task=first.spec.task,
+        method=first.spec.method,
+        label=label,
+        hyperparameters=dict(sorted(first.spec.hyperparameters.items())),
+        seeds=tuple(record.spec.seed for record in group),
+        status=status,
+        reason=reason,
+        points=points,
+        headline=headline,
+        area=_mean([_area(curve, points[-1].budget) for curve in curves]) if points and scored else None,
+        divergence=_mean(divergences) if chosen and len(divergences) == len(chosen) else None,
+        top1=_top1([point for _, point in chosen]),
+        max_difference=_mean([_max_difference(curve) for curve in curves]) if points and first.removes == "domain" else None,
+        expense=_expense(chosen) if chosen else None,
+        curves=curves,
+        keys=tuple(record.spec.key() for record in group),
+    )
+
+
+def _outcome(group: Sequence[Record]) -> tuple[Status, str | None]:
+    """The worst status of the seeds, and the reasons of those that have it."""
+    severity: tuple[Status, ...] = ("failed", "diverged", "declined", "ok")
+    worst = min((record.status for record in group), key=severity.index)
+    said = [(record.spec.seed, record.reason) for record in group if record.status == worst and record.reason]
+    if len({reason for _, reason in said}) == 1 and len(said) == len(group):
+        return worst, said[0][1]
+    return worst, "; ".join(f"seed {seed}: {reason}" for seed, reason in said) or None
+
+
+def _points(group: Sequence[Record], scored: bool) -> tuple[Point, ...]:
+    budgets = group[0].spec.protocol.budgets
+    for record in group:
+        if record.baseline is None or tuple(point.budget for point in record.operating_points) != budgets:
+            raise InputError(
+                f"record {record.spec.key()} ({record.spec.method} on {record.spec.task}) says ok but lacks its operating points;"
+                " delete it and run again"
+            )
+    return tuple(_point([(record, record.operating_points[index]) for record in group], scored) for index in range(len(budgets)))
+
+
+def _point(chosen: Sequence[tuple[Record, OperatingPoint]], scored: bool) -> Point:
+    cells, damages = [], []
+    for record, point in chosen:
+        baseline = record.baseline
+        assert baseline is not None  # held by _points
+        target, reference = scores.means(baseline.target_test), scores.means(baseline.reference_test)
+        damages.append(scores.utility_damage(scores.means(point.test), target, reference))
+        if scored:
+            cells.append((point.test["forget"], baseline.target_test["forget"], baseline.reference_test["forget"]))
+    score = None
+    if scored:
+        score = scores.score_interval(*cells[0]) if len(cells) == 1 else scores.seeds_interval(cells)
+    steps = [point.step for _, point in chosen]
+    return Point(chosen[0][1].budget, sum(steps) / len(steps), score, sum(damages) / len(damages))
+
+
+def _curve(trajectory: Sequence[Step]) -> tuple[CurvePoint, ...]:
+    if not trajectory:
+        return ()
+    target = trajectory[0].top1
+
+    def drop(step: Step, name: str) -> float | None:
+        return scores.relative_drop(step.top1[name], target[name]) if target.get(name) else None
+
+    return tuple(CurvePoint(step.step, step.damage, step.score, drop(step, "forget"), drop(step, "retain")) for step in trajectory)
+
+
+def _area(curve: Sequence[CurvePoint], largest: float) -> float | None:
+    points = [(point.damage, point.score) for point in curve if point.score is not None]
+    return scores.area_under_curve(points, largest) if points else None
+
+
+def _max_difference(curve: Sequence[CurvePoint]) -> float | None:
+    drops = [(point.forget_drop, point.retain_drop) for point in curve]
+    return max((forget - retain for forget, retain in drops if forget is not None and retain is not None), default=None)
+
+
+def _top1(points: Sequence[OperatingPoint]) -> dict[str, float]:
+    """Accuracy by set, where every seed has it."""
+    shared = [name for name in SETS if points and all(name in point.test for point in points)]
+    return {name: sum(point.test[name].top1 for point in points) / len(points) for name in shared}
+
+
+def _expense(chosen: Sequence[tuple[Record, OperatingPoint]]) -> Expense:
+    costs: list[Cost] = [point.cost for _, point in chosen]
+    prepared = [record.prepare_cost for record, _ in chosen]
+    count = len(chosen)
+    return Expense(
+        flops=sum(cost.flops for cost in costs) / count,
+        forward_tokens=sum(cost.forward_tokens for cost in costs) / count,
+        backward_tokens=sum(cost.backward_tokens for cost in costs) / count,
+        seconds=sum(cost.seconds for cost in costs) / count,
+        cpu_seconds=sum(cost.cpu_seconds for cost in costs) / count,
+        peak_memory=max(cost.peak_memory for cost in costs),
+        parameters_changed=sum(point.parameters_changed for _, point in chosen) / count,
+        retraining_flops=_mean([record.retraining_flops for record, _ in chosen]),
+        prepare_flops=sum(cost.flops for cost in prepared) / count,
+        prepare_seconds=sum(cost.seconds for cost in prepared) / count,
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean, or None if any is missing."""
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present and len(present) == len(values) else None
