@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmark.architecture import Architecture as Architecture
+    from benchmark.architecture import Part as Part
+    from benchmark.architecture import architecture_of as architecture_of
+    from benchmark.architecture import undescribed as undescribed
+    from benchmark.fields import check_choice as check_choice
+    from benchmark.fields import check_fraction as check_fraction
+    from benchmark.fields import check_positive as check_positive
     from benchmark.losses import cross_entropy as cross_entropy
     from benchmark.method import Kept as Kept
     from benchmark.method import Request as Request
     from benchmark.method import UnlearningMethod as UnlearningMethod
     from benchmark.method import Unsupported as Unsupported
     from benchmark.model import LanguageModel as LanguageModel
+    from benchmark.neurons import Importance as Importance
+    from benchmark.neurons import Neurons as Neurons
+    from benchmark.neurons import Where as Where
+    from benchmark.neurons import highest as highest
+    from benchmark.neurons import neurons_of as neurons_of
+    from benchmark.neurons import selectivity as selectivity
+    from benchmark.neurons import some_windows as some_windows
     from benchmark.passages import Passages as Passages
     from benchmark.registry import register as register
     from benchmark.task import Task as Task
@@ -21,16 +34,29 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Architecture": "architecture",
+    "Importance": "neurons",
     "Kept": "method",
     "LanguageModel": "model",
+    "Neurons": "neurons",
+    "Part": "architecture",
     "Passages": "passages",
     "Request": "method",
     "Task": "task",
     "UnlearningMethod": "method",
     "Unsupported": "method",
+    "Where": "neurons",
+    "architecture_of": "architecture",
+    "check_choice": "fields",
+    "check_fraction": "fields",
+    "check_positive": "fields",
     "cross_entropy": "losses",
     "descend": "training",
+    "highest": "neurons",
+    "neurons_of": "neurons",
     "register": "registry",
+    "selectivity": "neurons",
+    "some_windows": "neurons",
+    "undescribed": "architecture",
 }
 
 __all__ = sorted(_HOME)

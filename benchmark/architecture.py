@@ -1,10 +1,117 @@
-"""Where each model family keeps its neurons and heads."""
+"""Where each model family keeps its neurons and heads.
+
+A neuron is an input of an output projection: of the feed-forward block (after the nonlinearity, and the gate where there is
+one) or of the attention block (the attention-weighted values of all heads, side by side). These are the two kinds of
+neuron of Pochinkov & Schoots 2024 (arXiv:2403.01267). Grouped-query attention needs no care: there is one slot a query head.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
 
-class Architecture: ...
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+Part = Literal["feed-forward", "attention"]
+"""The two kinds of neuron."""
 
 
-def architecture_of(model: object) -> Architecture:
-    raise NotImplementedError
+@dataclass(frozen=True)
+class Layout:
+    """Where a family keeps its layers, and in a layer the two output projections: dotted module paths."""
+
+    layers: str
+    feed_forward: str
+    attention: str
+
+
+_LLAMA = Layout("model.layers", "mlp.down_proj", "self_attn.o_proj")
+
+LAYOUTS = {
+    "gpt2": Layout("transformer.h", "mlp.c_proj", "attn.c_proj"),
+    "gpt_neox": Layout("gpt_neox.layers", "mlp.dense_4h_to_h", "attention.dense"),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "opt": Layout("model.decoder.layers", "fc2", "self_attn.out_proj"),
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+}
+"""By `model_type` of the config. A family is added by a line here."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The output projection of one block; its inputs are the block's neurons."""
+
+    module: nn.Linear | Conv1D
+
+    @property
+    def outgoing(self) -> Tensor:
+        """(neurons, hidden) weights with which each neuron writes, a view: editing it edits the model."""
+        weight = self.module.weight.detach()
+        return weight if isinstance(self.module, Conv1D) else weight.T
+
+    @property
+    def neurons(self) -> int:
+        """How many inputs the projection has."""
+        return len(self.outgoing)
+
+    def prune(self, chosen: Tensor) -> None:
+        """Zero the outgoing weights of the neurons in a (neurons,) mask; the bias stays."""
+        self.outgoing[chosen.to(self.module.weight.device)] = 0
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The neurons and heads of one model, layer by layer. Neuron `n` of the attention belongs to head `n // head_size`."""
+
+    feed_forward: tuple[Projection, ...]
+    attention: tuple[Projection, ...]
+    heads: int
+    """Query heads a layer."""
+
+    @property
+    def head_size(self) -> int:
+        """Attention neurons a head."""
+        return self.attention[0].neurons // self.heads
+
+    def projections(self, part: Part) -> tuple[Projection, ...]:
+        """The output projection of every layer."""
+        return self.feed_forward if part == "feed-forward" else self.attention
+
+
+def architecture_of(model: PreTrainedModel) -> Architecture:
+    """Find the neurons and heads of a model.
+
+    Raises:
+        ValueError: its `model_type` is not described here, or its projections are no plain weight matrices.
+    """
+    kind = model.config.model_type
+    if kind not in LAYOUTS:
+        raise ValueError(f"where model type {kind!r} keeps its neurons is not described; described are {', '.join(LAYOUTS)}")
+    layout = LAYOUTS[kind]
+    layers = list(model.get_submodule(layout.layers).children())
+    return Architecture(
+        tuple(_projection(layer, layout.feed_forward) for layer in layers),
+        tuple(_projection(layer, layout.attention) for layer in layers),
+        model.config.num_attention_heads,
+    )
+
+
+def undescribed(model: PreTrainedModel) -> str | None:
+    """Why `architecture_of` cannot tell where this model keeps its neurons; None if it can."""
+    try:
+        architecture_of(model)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _projection(layer: nn.Module, path: str) -> Projection:
+    module = layer.get_submodule(path)
+    if not isinstance(module, nn.Linear | Conv1D) or not torch.is_floating_point(module.weight):
+        raise ValueError(f"{path} is a {type(module).__name__}, not a plain (unquantised, unwrapped) Linear or Conv1D")
+    return Projection(module)

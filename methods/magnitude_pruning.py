@@ -1,0 +1,54 @@
+"""Magnitude pruning: the control that looks at the weights and at no text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from benchmark import (
+    LanguageModel,
+    Request,
+    UnlearningMethod,
+    Where,
+    check_choice,
+    check_fraction,
+    highest,
+    neurons_of,
+    register,
+    undescribed,
+)
+
+
+@register("magnitude-pruning")
+@dataclass(frozen=True)
+class MagnitudePruning(UnlearningMethod):
+    """Prune the neurons with the smallest outgoing weights. Our own control: neither the paper nor the code has it.
+
+    score = -|w|, the L2 norm of the weights with which the output projection reads the neuron (a column of the matrix as
+    torch keeps it in `nn.Linear`). Ranked over the whole model like selective pruning, but without data.
+    """
+
+    where: Where = "feed-forward"
+    """Neurons to prune: `feed-forward`, `attention`, or `both`, each ranked by itself."""
+    step: float = 0.02
+    """Fraction of the original neurons pruned each step."""
+
+    search: ClassVar = {"where": ("feed-forward", "attention", "both"), "step": (0.01, 0.02)}
+
+    def __post_init__(self) -> None:
+        check_choice("where", self.where, Where)
+        check_fraction("step", self.step)
+
+    def unsupported(self, lm: LanguageModel, request: Request) -> str | None:
+        """Needs to know where the neurons are."""
+        return undescribed(lm.model)
+
+    def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
+        """Yield after every slice of neurons."""
+        parts = neurons_of(lm, self.where)
+        scores = [torch.stack([-projection.outgoing.float().norm(dim=1).cpu() for projection in part.projections]) for part in parts]
+        while any(part.alive.any() for part in parts):
+            for part, score in zip(parts, scores, strict=True):
+                part.prune(highest(score, part.alive, self.step))
+            yield
