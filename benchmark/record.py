@@ -35,6 +35,8 @@ class Protocol(_Strict):
     """Most tokens of each set that choosing looks at."""
     test_tokens: int = 65536
     """Most tokens of each set that is reported on."""
+    limit: int | None = None
+    """Most documents of each half of each set; None for all."""
     version: int = PROTOCOL
 
 
@@ -49,7 +51,7 @@ class Spec(_Strict):
     hyperparameters: dict[str, Scalar]
     seed: int
     model: str
-    """As named on the command line."""
+    """The last part of its name."""
     model_fingerprint: str
     data_fingerprint: str
     """Of the task's splits."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import InputError, unknown_name
-from benchmark.lab import MANIFEST, SHIPPED, Lab, read_lab, reference_folder
+from benchmark.lab import MANIFEST, SHIPPED, TARGET, Lab, read_lab, reference_folder
 
 LAB = "lab"
 
@@ -70,7 +70,7 @@ def resolve_model(name: str) -> ModelSource:
 
 
 def _lab(folder: Path, name: str) -> ModelSource:
-    return ModelSource(name, folder / "target", read_lab(folder), folder)
+    return ModelSource(name, folder / TARGET, read_lab(folder), folder)
 
 
 def _fetch(repository: str) -> Path:

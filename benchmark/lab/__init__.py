@@ -16,6 +16,8 @@ SHIPPED = Path(__file__).parent / "models"
 """The lab that comes with the package."""
 
 MANIFEST = "lab.json"
+TARGET = "target"
+"""Sub-folder of the target model."""
 
 
 class Reference(BaseModel):

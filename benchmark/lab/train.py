@@ -25,7 +25,7 @@ class Recipe:
     heads: int = 4
     vocabulary: int = 1024
     context: int = 128
-    epochs: int = 12
+    epochs: int = 18
     batch: int = 24
     """Windows an optimiser step."""
     lr: float = 3e-3
@@ -94,7 +94,7 @@ def train_model(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        progress(step + 1, steps, float(loss))
+        progress(step + 1, steps, loss.item())
     return model.eval()
 
 

@@ -1,0 +1,176 @@
+"""Running one cell: a method on a task for a model and a seed, to a record."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from benchmark import registry
+from benchmark.corpus import Corpus, load_corpus
+from benchmark.cost import retraining_flops
+from benchmark.environment import environment
+from benchmark.evaluation import Evaluation, evaluate_baseline
+from benchmark.measure import measure
+from benchmark.method import Request, Unsupported
+from benchmark.model import LanguageModel, load_model
+from benchmark.preparation import prepare
+from benchmark.record import Cost, OperatingPoint, Protocol, Record, Spec, Status, Step
+from benchmark.snapshot import restore
+from benchmark.source import ModelSource, resolve_model
+from benchmark.splits import Splits, split
+from benchmark.trajectory import Chosen, follow
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell to be run: what identifies it, and where its inputs are."""
+
+    spec: Spec
+    model: str
+    """As named on the command line."""
+    data: Path | None
+    """Folder that replaces the bundled text."""
+    plugins: tuple[Path, ...]
+    """Plugin files to import first."""
+    device: str
+    out: Path
+    """Results folder: prepared tensors are shared through it."""
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What the cells of one task and model have in common."""
+
+    target: Path
+    reference: Path | None
+    splits: Splits
+    evaluation: Evaluation
+    retraining: Cost | None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    status: Status
+    reason: str | None = None
+    trajectory: tuple[Step, ...] = ()
+    points: tuple[OperatingPoint, ...] = ()
+    prepare_cost: Cost = Cost()
+
+
+def run_cell(cell: Cell, progress: Callable[[int], None] = lambda step: None) -> Record:
+    """Run a cell; `progress` is given each step's number. Whatever goes wrong in a method is recorded.
+
+    Raises:
+        InputError: the model or the data cannot be used, by this or any other cell.
+    """
+    for plugin in cell.plugins:
+        registry.load_plugin(plugin)
+    task = registry.task(cell.spec.task)
+    setting = _setting(cell.spec.task, cell.model, cell.data, cell.spec.protocol, cell.device)
+    try:
+        outcome = _outcome(cell, setting, progress)
+    except Unsupported as reason:
+        outcome = _Outcome("declined", str(reason))
+    except Exception as error:  # a cell that fails must not take the others with it
+        outcome = _Outcome("failed", f"{type(error).__name__}: {error}")
+    return Record(
+        spec=cell.spec,
+        status=outcome.status,
+        reason=outcome.reason,
+        removes=task.removes,
+        domain=task.domain,
+        baseline=setting.evaluation.baseline,
+        trajectory=outcome.trajectory,
+        operating_points=outcome.points,
+        prepare_cost=outcome.prepare_cost,
+        retraining_flops=setting.retraining.flops if setting.retraining else None,
+        environment=environment(cell.device),
+    )
+
+
+@lru_cache(maxsize=2)
+def _setting(task_name: str, model: str, data: Path | None, protocol: Protocol, device: str) -> _Setting:
+    task = registry.task(task_name)
+    source = resolve_model(model)
+    splits = split(task, _corpus(data or task.corpus))
+    reference = source.reference(task_name, splits.fingerprint())
+    evaluation = evaluate_baseline(
+        load_model(source.folder, device=device),
+        None if reference is None else load_model(reference, device=device),
+        splits,
+        task.removes,
+        protocol,
+        source.lab.references[task_name].noise_floor if source.lab else None,
+    )
+    return _Setting(source.folder, reference, splits, evaluation, _retraining(source, task_name))
+
+
+@lru_cache(maxsize=2)
+def _corpus(path: Path) -> Corpus:
+    return load_corpus(path)
+
+
+def _retraining(source: ModelSource, task: str) -> Cost | None:
+    """What training the reference cost: seconds and tokens as recorded, FLOPs as 6 x parameters x tokens."""
+    if source.lab is None:
+        return None
+    made = source.lab.references[task]
+    flops = retraining_flops(source.lab.parameters, made.training_tokens)
+    return Cost(forward_tokens=made.training_tokens, backward_tokens=made.training_tokens, flops=int(flops), seconds=made.seconds)
+
+
+def _outcome(cell: Cell, setting: _Setting, progress: Callable[[int], None]) -> _Outcome:
+    lm = load_model(setting.target, device=cell.device)
+    if cell.spec.method == "original":
+        return _Outcome("ok", points=_fixed_point(cell, setting, lm, Cost()))
+    if cell.spec.method == "retrained":
+        if setting.reference is None:
+            raise Unsupported(f"no retrained model: the reference is {setting.evaluation.baseline.reference_kind}")
+        retrained = load_model(setting.reference, device=cell.device)
+        return _Outcome("ok", points=_fixed_point(cell, setting, retrained, setting.retraining or Cost()))
+    method = registry.method(cell.spec.method).build(cell.spec.hyperparameters)
+    general = lm.passages(setting.splits.general) if setting.splits.general else None
+    prepared, prepare_cost = prepare(method, cell.spec, lm, general, cell.out)
+    request = Request(lm.passages(setting.splits.forget), lm.passages(setting.splits.retain), general, cell.spec.seed, prepared)
+    if reason := method.unsupported(lm, request):
+        raise Unsupported(reason)
+    torch.manual_seed(cell.spec.seed)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        run = follow(method, lm, request, setting.evaluation, cell.spec.protocol, Path(folder), progress)
+        points = () if run.error else tuple(_operating_point(choice, lm, setting, cell.device) for choice in run.chosen)
+    status: Status = "diverged" if run.diverged else "failed" if run.error else "ok"
+    return _Outcome(status, run.error or run.reason, tuple(run.steps), points, prepare_cost)
+
+
+def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, device: str) -> OperatingPoint:
+    base = load_model(setting.target, device=device)
+    if choice.snapshot is None:  # the untouched target was best
+        lm, changed = base, 0
+    else:
+        changed = restore(lm.model, base.model.state_dict(), choice.snapshot)
+    return _point(choice, lm, setting, changed, device)
+
+
+def _fixed_point(cell: Cell, setting: _Setting, lm: LanguageModel, cost: Cost) -> tuple[OperatingPoint, ...]:
+    target = load_model(setting.target, device=cell.device).model.state_dict()
+    changed = sum(int((tensor != target[name]).sum()) for name, tensor in lm.model.state_dict().items())
+    return tuple(_point(Chosen(budget, cost=cost), lm, setting, changed, cell.device) for budget in cell.spec.protocol.budgets)
+
+
+def _point(choice: Chosen, lm: LanguageModel, setting: _Setting, changed: int, device: str) -> OperatingPoint:
+    distances = None
+    if setting.reference is not None:
+        distances = setting.evaluation.distances(lm, load_model(setting.reference, device=device))
+    return OperatingPoint(
+        budget=choice.budget,
+        step=choice.step,
+        test=measure(lm, setting.evaluation.test),
+        divergence=distances,
+        parameters_changed=changed,
+        cost=choice.cost,
+    )

@@ -1,0 +1,51 @@
+"""Hyper-parameters as a reader sees them: name, type, default and the docstring under the field."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from dataclasses import dataclass
+
+from benchmark.record import Scalar
+from benchmark.registry import MethodEntry
+
+
+@dataclass(frozen=True)
+class Field:
+    """One hyper-parameter of a row of the board."""
+
+    name: str
+    type: str
+    default: Scalar
+    description: str
+
+
+def describe_fields(entry: MethodEntry) -> list[Field]:
+    """The hyper-parameters of a method in the order they are declared, with the row's own presets as defaults."""
+    documented = _docstrings(entry.cls)
+    built = entry.build()
+    return [
+        Field(field.name, _type_name(field.type), getattr(built, field.name), documented.get(field.name, ""))
+        for field in dataclasses.fields(built)  # type: ignore[arg-type]
+    ]
+
+
+def _type_name(kind: object) -> str:
+    return kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind).replace("typing.", ""))
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for statement, following in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+        ):
+            found[statement.target.id] = " ".join(str(following.value.value).split())
+    return found

@@ -1,0 +1,178 @@
+"""`bench lab train`: make every model of a lab from its documents. Models already made are left: it can be resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import Empty, Queue
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from benchmark import store
+from benchmark.corpus import Document
+from benchmark.errors import InputError
+from benchmark.lab import MANIFEST, TARGET, Lab, Reference, reference_folder
+from benchmark.lab.train import Recipe, train_model, train_tokenizer
+from benchmark.measure import evaluation_text, measure
+from benchmark.model import load_model
+from benchmark.splits import Splits
+
+MADE = "training.json"
+"""Beside a trained model: the recipe and what training took."""
+
+SECOND_SEED = "second-seed"
+"""Sub-folder of the models that measure the noise floor; they are not shipped."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model to be trained, and where it goes."""
+
+    name: str
+    folder: Path
+    tokenizer: Path
+    documents: tuple[Document, ...]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A training has come to a step."""
+
+    name: str
+    step: int
+    steps: int
+    loss: float
+
+
+def make_lab(
+    splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int, seeds: int, report: Callable[[Progress], None]
+) -> Lab:
+    """Train the target and a reference for each task, measure the noise floor where `seeds` is 2, write the manifest.
+
+    Args:
+        splits: by task; every task's target is trained on the same documents.
+        recipe: its seed is the first of the seeds.
+        out: the lab folder.
+        jobs: trainings at a time, the cores shared evenly.
+        seeds: 1, or 2 for a noise floor.
+        report: given every optimiser step of every training.
+
+    Raises:
+        InputError: the folder holds models of another recipe or other documents.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    trained = next(iter(splits.values())).trained
+    tokenizer = train_tokenizer(trained, recipe)
+    tokenizer.save_pretrained(out / "tokenizer")
+    trainings = []
+    for seed in range(seeds):
+        folder = out if seed == 0 else out / SECOND_SEED
+        seeded = dataclasses.replace(recipe, seed=recipe.seed + seed)
+        label = "" if seed == 0 else " (second seed)"
+        trainings.append(Training(f"target{label}", folder / TARGET, out / "tokenizer", trained, seeded))
+        for task, its in splits.items():
+            trainings.append(
+                Training(f"without {task}{label}", reference_folder(folder, task), out / "tokenizer", its.reference, seeded)
+            )
+    _train_all([training for training in trainings if not _made(training)], jobs, report)
+    lab = _manifest(out, splits, recipe, seeds)
+    store.write_file(out / MANIFEST, (lab.model_dump_json(indent=2) + "\n").encode())
+    return lab
+
+
+def _identity(training: Training) -> dict[str, object]:
+    """What decides a model."""
+    return {"recipe": asdict(training.recipe), "documents": [document.id for document in training.documents]}
+
+
+def _made(training: Training) -> bool:
+    file = training.folder / MADE
+    if not file.is_file():
+        return False
+    made = json.loads(file.read_text("utf-8"))
+    if {key: made[key] for key in ("recipe", "documents")} != _identity(training):
+        raise InputError(f"{training.folder}: made by another recipe or from other documents; remove it or name another --out")
+    return True
+
+
+def _train_all(trainings: Sequence[Training], jobs: int, report: Callable[[Progress], None]) -> None:
+    if not trainings:
+        return
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, torch.get_num_threads() // jobs)
+    with context.Manager() as manager:
+        queue: Queue[Progress] = manager.Queue()
+        with context.Pool(jobs, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+            results = [pool.apply_async(_train, (training, queue)) for training in trainings]
+            while not all(result.ready() for result in results):
+                for progress in _drain(queue):
+                    report(progress)
+            for result in results:
+                result.get()
+
+
+def _drain(queue: Queue[Progress]) -> Iterator[Progress]:
+    try:
+        while True:
+            yield queue.get(timeout=0.5)
+    except Empty:
+        return
+
+
+def _train(training: Training, queue: Queue[Progress]) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(training.tokenizer)
+    begun = time.perf_counter()
+    tokens = 0
+
+    def progress(step: int, steps: int, loss: float) -> None:
+        nonlocal tokens
+        tokens = steps * training.recipe.batch * training.recipe.context
+        if step % 10 == 0 or step == steps:
+            queue.put(Progress(training.name, step, steps, loss))
+
+    model = train_model(training.documents, tokenizer, training.recipe, progress)
+    seconds = time.perf_counter() - begun
+    model.to(torch.bfloat16).save_pretrained(training.folder)
+    tokenizer.save_pretrained(training.folder)
+    made = _identity(training) | {"seconds": round(seconds, 1), "tokens": tokens, "threads": torch.get_num_threads()}
+    store.write_file(training.folder / MADE, json.dumps(made).encode())
+
+
+def _manifest(out: Path, splits: Mapping[str, Splits], recipe: Recipe, seeds: int) -> Lab:
+    target = json.loads((out / TARGET / MADE).read_text("utf-8"))
+    references = {}
+    for task, its in splits.items():
+        made = json.loads((reference_folder(out, task) / MADE).read_text("utf-8"))
+        references[task] = Reference(
+            splits=its.fingerprint(),
+            training_tokens=made["tokens"],
+            seconds=made["seconds"],
+            noise_floor=_apart(reference_folder(out, task), reference_folder(out / SECOND_SEED, task), its) if seeds > 1 else None,
+            target_noise=_apart(out / TARGET, out / SECOND_SEED / TARGET, its) if seeds > 1 else None,
+        )
+    return Lab(
+        recipe=asdict(recipe),
+        parameters=load_model(out / TARGET).model.num_parameters(),
+        threads=target["threads"],
+        target_tokens=target["tokens"],
+        target_seconds=target["seconds"],
+        references=references,
+    )
+
+
+def _apart(first: Path, second: Path, splits: Splits) -> float:
+    """How far two models' mean token NLL on a task's whole forget set is apart, nats."""
+    halves = splits.evaluation["forget"]
+    means = []
+    for folder in (first, second):
+        lm = load_model(folder)
+        text = evaluation_text(lm, halves.validation + halves.test, most_tokens=10**9)
+        means.append(measure(lm, {"forget": text})["forget"].mean_nll)
+    return abs(means[0] - means[1])

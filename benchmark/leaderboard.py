@@ -1,0 +1,78 @@
+"""The leaderboard: a pure function of records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from benchmark.comparable import comparable
+from benchmark.overall import OverallRow, overall
+from benchmark.record import Environment, Protocol, Record
+from benchmark.rows import Row as Row
+from benchmark.rows import rows as rows
+from benchmark.task_table import TaskTable, task_table
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything that is published."""
+
+    model: str
+    model_fingerprint: str
+    protocol: Protocol
+    tasks: tuple[TaskTable, ...]
+    """Document tasks, then domain tasks."""
+    overall: tuple[OverallRow, ...]
+    environments: tuple[Environment, ...]
+    """One of each kind: they differ in more than time."""
+    first: str
+    last: str
+    """When the oldest and the newest record were made."""
+    records: int
+    superseded: int
+    """Records of older versions of a method, not shown."""
+
+    @property
+    def budget(self) -> float:
+        """The headline budget."""
+        return self.protocol.budgets[len(self.protocol.budgets) // 2]
+
+    @property
+    def scored_tasks(self) -> tuple[TaskTable, ...]:
+        """The tasks that means are taken over."""
+        return tuple(table for table in self.tasks if table.unscored is None)
+
+
+def board(records: Iterable[Record]) -> Board:
+    """Build the leaderboard.
+
+    Raises:
+        InputError: there are no records, they cannot stand together, or a reference row is not where it must be.
+    """
+    kept, superseded = comparable(records)
+    summed = rows(kept)
+    removes = {record.spec.task: record.removes for record in kept}
+    names = sorted(removes, key=lambda task: (removes[task] == "domain", task))
+    tasks = tuple(task_table(name, kept, summed) for name in names)
+    times = sorted(record.environment.time for record in kept)
+    spec = kept[0].spec
+    return Board(
+        model=spec.model,
+        model_fingerprint=spec.model_fingerprint,
+        protocol=spec.protocol,
+        tasks=tasks,
+        overall=overall(tasks),
+        environments=_environments(kept),
+        first=times[0],
+        last=times[-1],
+        records=len(kept),
+        superseded=superseded,
+    )
+
+
+def _environments(records: Iterable[Record]) -> tuple[Environment, ...]:
+    """The distinct ones, each at its earliest."""
+    found: dict[str, Environment] = {}
+    for environment in sorted((record.environment for record in records), key=lambda environment: environment.time):
+        found.setdefault(environment.model_dump_json(exclude={"time"}), environment)
+    return tuple(found[key] for key in sorted(found))

@@ -1,0 +1,131 @@
+"""From what the user asked for to the list of cells."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark import registry
+from benchmark.cell import Cell
+from benchmark.corpus import load_corpus
+from benchmark.errors import InputError, unknown_name
+from benchmark.model import model_fingerprint
+from benchmark.record import Protocol, Scalar, Spec
+from benchmark.source import resolve_model
+from benchmark.splits import split
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Options:
+    """A run as asked for on the command line."""
+
+    methods: Sequence[str] = (ALL,)
+    tasks: Sequence[str] = (ALL,)
+    model: str = "lab"
+    data: Path | None = None
+    seeds: int = 1
+    settings: Sequence[str] = ()
+    """`method.field=value`."""
+    plugins: Sequence[Path] = ()
+    protocol: Protocol = Protocol()
+    device: str = "cpu"
+    out: Path | None = None
+    """Default: `results/<model>`."""
+
+
+def plan(options: Options) -> tuple[Path, list[Cell]]:
+    """The results folder and every cell of a run, reference rows first, task by task.
+
+    Raises:
+        InputError: a name is not known, a setting does not fit, or the model or data cannot be used.
+    """
+    for plugin in options.plugins:
+        registry.load_plugin(plugin)
+    if options.seeds < 1:
+        raise InputError(f"--seeds {options.seeds}: at least one seed is needed")
+    entries = [registry.method(name) for name in _names(options.methods, registry.methods())]
+    tasks = [registry.task(name) for name in _names(options.tasks, registry.tasks())]
+    overrides = _overrides(options.settings, [entry.name for entry in entries])
+    source = resolve_model(options.model)
+    out = options.out or Path("results") / source.name
+    fingerprint = model_fingerprint(source.folder)
+    cells = []
+    for task in tasks:
+        splits = split(task, load_corpus(options.data or task.corpus))
+        source.reference(task.name, splits.fingerprint())
+        shared = {"task": task.name, "model": source.name, "model_fingerprint": fingerprint, "data_fingerprint": splits.fingerprint()}
+        specs = [
+            Spec(method=name, source="", hyperparameters={}, seed=0, protocol=options.protocol, **shared) for name in registry.RESERVED
+        ]
+        for entry in entries:
+            fields = _fields(entry, overrides.get(entry.name, {}))
+            specs += [
+                Spec(method=entry.name, source=entry.source_hash(), hyperparameters=fields, seed=seed, protocol=options.protocol, **shared)
+                for seed in range(options.seeds)
+            ]
+        cells += [Cell(spec, options.model, options.data, tuple(options.plugins), options.device, out) for spec in specs]
+    return out, cells
+
+
+def _names(asked: Sequence[str], known: Mapping[str, object]) -> list[str]:
+    return list(known) if ALL in asked else list(dict.fromkeys(asked))
+
+
+def _fields(entry: registry.MethodEntry, overrides: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    try:
+        return dataclasses.asdict(entry.build(overrides))  # type: ignore[call-overload, no-any-return]
+    except Exception as error:
+        if overrides:
+            raise InputError(f"--set {entry.name}: {error}") from None
+        return {}  # a plugin that cannot be built with its own defaults: its cells will fail, and say why
+
+
+def _overrides(settings: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Scalar]]:
+    found: dict[str, dict[str, Scalar]] = {}
+    for setting in settings:
+        target, equals, text = setting.partition("=")
+        name, dot, field = target.rpartition(".")
+        if not equals or not dot:
+            raise InputError(f"--set {setting}: expected method.field=value, as in gradient-ascent.lr=1e-5")
+        if name not in methods:
+            raise unknown_name("method in --set", name, methods)
+        found.setdefault(name, {})[field] = _value(registry.method(name), field, text)
+    return found
+
+
+def _value(entry: registry.MethodEntry, field: str, text: str) -> Scalar:
+    hints = typing.get_type_hints(entry.cls)
+    names = [f.name for f in dataclasses.fields(entry.cls)]  # type: ignore[arg-type]
+    if field not in names:
+        raise unknown_name(f"field of {entry.name}", field, names)
+    return parse(hints[field], text, where=f"--set {entry.name}.{field}={text}")
+
+
+def parse(kind: object, text: str, where: str) -> Scalar:
+    """A value of a field's type from its text.
+
+    Raises:
+        InputError: the text is no such value.
+    """
+    options = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Literal:
+        if text not in options:
+            raise InputError(f"{where}: expected one of {', '.join(map(str, options))}")
+        return text
+    if type(None) in options:
+        if text.lower() == "none":
+            return None
+        kind = next(option for option in options if option is not type(None))
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind in (int, float):
+            return typing.cast("type[int] | type[float]", kind)(text)
+    except (ValueError, KeyError):
+        raise InputError(f"{where}: expected {getattr(kind, '__name__', kind)}") from None
+    return text

@@ -1,0 +1,111 @@
+"""Showing a run: live on a terminal, one line a cell in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from benchmark.cell import Cell
+    from benchmark.lab.make import Progress as Training
+    from benchmark.workers import Event
+
+
+@contextmanager
+def shown(total: int, console: Console, quiet: bool) -> Iterator[Callable[[Event], None]]:
+    """Give a function that shows the events of a run of `total` cells."""
+    if quiet:
+        yield lambda event: None
+    elif console.is_terminal:
+        with _live(total, console) as show:
+            yield show
+    else:
+        yield _plain(total, console)
+
+
+@contextmanager
+def _live(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
+    from benchmark.workers import Finished, Started, Stepped
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        cells = progress.add_task("cells", total=total, note="")
+        running: dict[str, TaskID] = {}
+
+        def show(event: Event) -> None:
+            key = event.cell.spec.key()
+            if isinstance(event, Started):
+                running[key] = progress.add_task(f"  {title(event.cell)}", total=None, note="")
+            elif isinstance(event, Stepped):
+                progress.update(running[key], note=f"step {event.step}")
+            elif isinstance(event, Finished):
+                progress.remove_task(running.pop(key))
+                progress.advance(cells)
+                if event.death:
+                    progress.console.print(f"{title(event.cell)}: failed: {event.death}", highlight=False)
+
+        yield show
+
+
+def _plain(total: int, console: Console) -> Callable[[Event], None]:
+    from benchmark.workers import Finished
+
+    begun = time.monotonic()
+    done = 0
+
+    def show(event: Event) -> None:
+        nonlocal done
+        if not isinstance(event, Finished):
+            return
+        done += 1
+        elapsed = time.monotonic() - begun
+        left = elapsed / done * (total - done)
+        outcome = f"failed: {event.death}" if event.death else "done"
+        console.print(f"[{done}/{total}] {title(event.cell)}: {outcome}; {elapsed:.0f} s, about {left:.0f} s left", markup=False, highlight=False)
+
+    return show
+
+
+def title(cell: Cell) -> str:
+    """`task method`, with the seed where it is not the first."""
+    seed = f" seed {cell.spec.seed}" if cell.spec.seed else ""
+    return f"{cell.spec.task} {cell.spec.method}{seed}"
+
+
+@contextmanager
+def training(console: Console) -> Iterator[Callable[[Training], None]]:
+    """Give a function that shows trainings: a bar each on a terminal, a line at each tenth in a log."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        shown: dict[str, TaskID] = {}
+
+        def show(event: Training) -> None:
+            if event.name not in shown:
+                shown[event.name] = bars.add_task(event.name, total=event.steps, loss=event.loss)
+            bars.update(shown[event.name], completed=event.step, loss=event.loss)
+            tenth = max(10, event.steps // 10 // 10 * 10)
+            if not console.is_terminal and (event.step % tenth == 0 or event.step == event.steps):
+                console.print(f"{event.name}: step {event.step}/{event.steps}, loss {event.loss:.3f}", highlight=False)
+
+        yield show

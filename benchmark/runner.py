@@ -1,0 +1,62 @@
+"""Running a plan: what is on record already is left, the rest is run, every outcome is written at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmark import registry, store
+from benchmark.cell import Cell
+from benchmark.environment import environment
+from benchmark.record import Cost, Record
+from benchmark.workers import Event, Finished, run_here, run_in_processes
+
+BIG = 200_000_000
+"""Bytes of weights from which a model is given all cores rather than a share."""
+
+
+def missing(cells: Sequence[Cell], out: Path) -> list[Cell]:
+    """The cells that have no record in the results folder."""
+    return [cell for cell in cells if store.find(out, cell.spec) is None]
+
+
+def run(cells: Sequence[Cell], out: Path, jobs: int, report: Callable[[Event], None]) -> None:
+    """Run cells and write a record of each; the folder is locked meanwhile.
+
+    Raises:
+        InputError: another run is writing there, the folder cannot be written, or the model or data cannot be used.
+    """
+
+    def told(event: Event) -> None:
+        if isinstance(event, Finished) and event.death is not None:
+            store.write(out, _lost(event.cell, event.death))
+        report(event)
+
+    with store.lock(out):
+        if jobs > 1 and len(cells) > 1:
+            run_in_processes(cells, min(jobs, len(cells)), told)
+        else:
+            run_here(cells, told)
+
+
+def fitting_jobs(folder: Path, device: str, cores: int) -> int:
+    """How many processes suit a model: one a core while it is small and on the CPU, otherwise one."""
+    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return cores if device == "cpu" and weights < BIG else 1
+
+
+def _lost(cell: Cell, reason: str) -> Record:
+    task = registry.task(cell.spec.task)
+    return Record(
+        spec=cell.spec,
+        status="failed",
+        reason=reason,
+        removes=task.removes,
+        domain=task.domain,
+        baseline=None,
+        trajectory=(),
+        operating_points=(),
+        prepare_cost=Cost(),
+        retraining_flops=None,
+        environment=environment(cell.device),
+    )

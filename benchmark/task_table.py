@@ -1,0 +1,119 @@
+"""One task's table: its rows in order, and what they are judged against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmark import scores
+from benchmark.errors import InputError
+from benchmark.ranking import Contender, rank
+from benchmark.record import Record
+from benchmark.rows import ORIGINAL, REFERENCES, RETRAINED, Row, baselines, why_unscored
+from benchmark.scores import Interval
+
+TOLERANCE = 1e-6
+"""How far the rows that bracket a table may be from 0 and 1."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A row in its place; references and rows without a score have no rank."""
+
+    rank: str | None
+    row: Row
+
+
+@dataclass(frozen=True)
+class SetSize:
+    """How much text an evaluation set has on the test half."""
+
+    documents: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """One task: its rows in order, and what they are judged against."""
+
+    task: str
+    domain: str
+    removes: Literal["documents", "domain"]
+    data_fingerprint: str
+    reference_kind: Literal["exact", "approximate", "none"] | None
+    """None where nothing could be measured."""
+    unscored: str | None
+    """Why there are no forget scores; None if there are."""
+    gap: Interval | None
+    """Reference minus target NLL on forget, test half, nats a token."""
+    noise_floor: float | None
+    sizes: Mapping[str, SetSize]
+    rows: tuple[Ranked, ...]
+    """References, ranked rows, then the rest."""
+
+
+def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> TaskTable:
+    """The table of one task.
+
+    Args:
+        task: its name.
+        records: of every task.
+        summed: `rows` of these.
+
+    Raises:
+        InputError: a reference row is not where it must be.
+    """
+    first = next(record for record in records if record.spec.task == task)
+    of_task = [row for row in summed if row.task == task]
+    baseline = baselines(records).get(task)
+    unscored: str | None = "nothing could be measured"
+    kind, floor, gap, sizes = None, None, None, {}
+    if baseline is not None:
+        unscored, kind, floor = why_unscored(baseline), baseline.reference_kind, baseline.noise_floor
+        has_reference = "forget" in baseline.reference_test
+        gap = scores.gap_interval(baseline.target_test["forget"], baseline.reference_test["forget"]) if has_reference else None
+        sizes = {name: SetSize(len(text.ids), sum(text.tokens)) for name, text in sorted(baseline.target_test.items())}
+    _check_brackets(of_task, exact=kind == "exact")
+    return TaskTable(
+        task=task,
+        domain=first.domain,
+        removes=first.removes,
+        data_fingerprint=first.spec.data_fingerprint,
+        reference_kind=kind,
+        unscored=unscored,
+        gap=gap,
+        noise_floor=floor,
+        sizes=sizes,
+        rows=_order(of_task),
+    )
+
+
+def _check_brackets(of_task: Iterable[Row], exact: bool) -> None:
+    due = {ORIGINAL: 0.0} | ({RETRAINED: 1.0} if exact else {})
+    for row in of_task:
+        for point in row.points:
+            if row.method in due and point.score is not None and abs(point.score.value - due[row.method]) > TOLERANCE:
+                raise InputError(
+                    f"{row.method} has a forget score of {point.score.value:.6f} on {row.task} where it must have {due[row.method]:.0f}:"
+                    f" nothing is published; delete the records of {row.task} ({row.method}'s: {', '.join(row.keys)}) and run it again"
+                )
+
+
+def _order(of_task: Iterable[Row]) -> tuple[Ranked, ...]:
+    of_task = list(of_task)
+    brackets = sorted((row for row in of_task if row.is_reference), key=lambda row: REFERENCES.index(row.method))
+    contenders, rest = [], []
+    for row in of_task:
+        if row.is_reference:
+            continue
+        if row.headline is not None and row.headline.score is not None and row.expense is not None:
+            contenders.append(Contender(row.headline.score.value, row.expense.flops, row.label, row))
+        else:
+            rest.append(row)
+    rest.sort(key=lambda row: (row.status != "ok", -(row.max_difference or 0.0), row.label))
+    return (
+        *(Ranked(None, row) for row in brackets),
+        *(Ranked(place, row) for place, row in rank(contenders)),
+        *(Ranked(None, row) for row in rest),
+    )
