@@ -44,9 +44,9 @@ CONFIGS = {
 """By `model_type`; every family has 2 layers of 24 feed-forward neurons and 4 heads."""
 
 TOPICS = {
-    "forget": "comet orbit telescope perihelion dust tail ephemeris nucleus coma".split(),
-    "retain": "kettle flour butter oven simmer whisk pepper dough ladle".split(),
-    "general": "the and of river window morning letter street quiet garden".split(),
+    "forget": ["comet", "orbit", "telescope", "perihelion", "dust", "tail", "ephemeris", "nucleus", "coma"],
+    "retain": ["kettle", "flour", "butter", "oven", "simmer", "whisk", "pepper", "dough", "ladle"],
+    "general": ["the", "and", "of", "river", "window", "morning", "letter", "street", "quiet", "garden"],
 }
 
 
@@ -77,7 +77,13 @@ def tiny_lm(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPat
     @functools.cache
     def original(family: str) -> LanguageModel:
         config = transformers.AutoConfig.for_model(
-            family, vocab_size=len(tokenizer), max_position_embeddings=CONTEXT, bos_token_id=0, eos_token_id=0, pad_token_id=0, **CONFIGS[family]
+            family,
+            vocab_size=len(tokenizer),
+            max_position_embeddings=CONTEXT,
+            bos_token_id=0,
+            eos_token_id=0,
+            pad_token_id=0,
+            **CONFIGS[family],
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
