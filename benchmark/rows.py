@@ -96,6 +96,11 @@ class Row:
         """Whether it is a bracket rather than a method."""
         return self.method in REFERENCES
 
+    @property
+    def has_curve(self) -> bool:
+        """Whether there is something to draw."""
+        return self.status == "ok" and any(len(curve) > 1 for curve in self.curves)
+
 
 def rows(records: Iterable[Record]) -> list[Row]:
     """Sum up records: one row a task, method and set of hyper-parameters, in the order of these."""

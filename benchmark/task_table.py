@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -51,6 +52,11 @@ class TaskTable:
     sizes: Mapping[str, SetSize]
     rows: tuple[Ranked, ...]
     """References, ranked rows, then the rest."""
+
+    @property
+    def figure(self) -> str | None:
+        """Name of its figure's file, without the ending; None where no method has a curve."""
+        return re.sub(r"[^\w.-]", "_", self.task) if any(ranked.row.has_curve for ranked in self.rows) else None
 
 
 def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> TaskTable:

@@ -33,7 +33,7 @@ Kind = Literal["exact", "approximate", "none"]
 
 def documents(name: str, nll: float, top1: float = TOP1) -> Documents:
     """Documents with a little spread around a mean token NLL."""
-    spread = [0.1 * math.sin(index) for index in range(DOCUMENTS)]
+    spread = [0.3 * math.sin(3 * index + 9 * nll) for index in range(DOCUMENTS)]
     middle = sum(spread) / DOCUMENTS
     return Documents(
         ids=tuple(f"{name}-{index}" for index in range(DOCUMENTS)),

@@ -1,0 +1,54 @@
+"""What the published leaderboard says: overall, task by task, what is not ranked, how to read it."""
+
+from __future__ import annotations
+
+from benchmark import formats
+from benchmark.leaderboard import Board
+from benchmark.legend import overall_rules, preamble, reading
+from benchmark.overall import OverallRow
+from benchmark.section import Section, Table
+from benchmark.task_section import task_section
+
+
+def sections(board: Board) -> tuple[Section, ...]:
+    """The whole document, in order."""
+    figure = "overview" if any(row.rank for row in board.overall) else None
+    return (
+        Section("Overall", overall_rules(board), (overall_table(board),), figure),
+        *(task_section(board, table) for table in board.tasks),
+        Section("Not ranked", (), (_unranked(board),)) if _unranked(board).rows else Section("Not ranked", (("None", "every cell ran."),)),
+        Section("Measured on", preamble(board)),
+        Section("How to read this", reading(board)),
+    )
+
+
+def overall_table(board: Board) -> Table:
+    """One row a method."""
+    tasks = [table.task for table in board.scored_tasks]
+    split = len({table.removes for table in board.scored_tasks}) > 1
+    domain = any(table.removes == "domain" for table in board.tasks)
+    header = ["#", "method"]
+    header += ["mean score"] if tasks else []
+    header += ["documents", "domains"] if split else []
+    header += tasks
+    header += ["max difference"] if domain else []
+
+    def cells(row: OverallRow) -> tuple[str, ...]:
+        told = [row.rank or "", row.label]
+        told += [formats.interval(row.mean)] if tasks else []
+        told += [formats.number(row.documents_mean), formats.number(row.domain_mean)] if split else []
+        told += [formats.number(row.scores[task]) for task in tasks]
+        told += [formats.number(row.max_difference)] if domain else []
+        return (*told, formats.count(row.flops), formats.seconds(row.seconds), formats.count(row.prepare_flops))
+
+    return Table("", (*header, "FLOPs", "seconds", "prepare FLOPs"), tuple(cells(row) for row in board.overall))
+
+
+def _unranked(board: Board) -> Table:
+    rows = tuple(
+        (table.task, ranked.row.label, ranked.row.status, ranked.row.reason or "no reason was given")
+        for table in board.tasks
+        for ranked in table.rows
+        if ranked.row.status != "ok"
+    )
+    return Table("", ("task", "method", "status", "reason"), rows, prose=True)

@@ -1,0 +1,171 @@
+"""The words around the tables: the rules in force, what was measured on, and how to read it."""
+
+from __future__ import annotations
+
+from benchmark import formats
+from benchmark.leaderboard import Board
+from benchmark.rows import SETS
+from benchmark.scores import CONFIDENCE, RESAMPLES
+from benchmark.task_table import TaskTable
+
+Facts = tuple[tuple[str, str], ...]
+
+QUESTIONS = {
+    "documents": "forget some documents of {domain}, keep the others and general text",
+    "domain": "forget the whole of {domain}, judged on documents of it that no model has seen; keep the other domains and general text",
+}
+REFERENCES = {
+    "exact": "exact: the model was trained again without the forget set",
+    "approximate": "approximate: the target model's own behaviour on the holdout set stands in for a retrained model's on the forget set",
+    "none": "none: there is no retrained model, and nothing stands in for one",
+    None: "none: no cell of this task could be measured",
+}
+TIES = "Scores that print the same share a rank; among them the one with fewer FLOPs stands first."
+SELECTION = (
+    "at each utility budget, the step with the best validation forget score whose validation utility damage is within the budget"
+    " is chosen; it is reported on the test half, where its damage may come out above the budget"
+)
+BRACKETS = "`retrained` (the reference) and `original` (nothing done) bracket the table and are not ranked"
+
+
+def overall_rules(board: Board) -> Facts:
+    """What the overall table shows, and in which order."""
+    scored, unscored = board.scored_tasks, [table for table in board.tasks if table.unscored is not None]
+    facts = [
+        ("Model", f"{board.model}, fingerprint {board.model_fingerprint[:12]}"),
+        ("Score", _headline(board)),
+        ("Chosen", f"{SELECTION}."),
+    ]
+    if scored:
+        names = ", ".join(table.task for table in scored)
+        facts += [
+            ("Mean", f"over {names}, each counted once; no mean where a score is missing. Its interval takes the tasks as independent."),
+            ("Order", f"by mean score. {TIES} {_sentence(BRACKETS)}; methods without a mean come last, without a rank."),
+        ]
+    else:
+        facts.append(("Order", "by max difference; without forget scores there are no ranks."))
+    for table in unscored:
+        facts.append((f"No score on {table.task}", f"{table.unscored}."))
+    missing = [f"{row.label} ({row.missing})" for row in board.overall if row.missing and not row.is_reference]
+    if missing:
+        facts.append(("Not ranked", f"{'; '.join(missing)}."))
+    cost = "sums over the tasks up to each headline point, evaluation left out"
+    facts.append(("Cost", f"FLOPs and seconds are {cost}; prepare FLOPs are spent once a model, whatever is to be forgotten."))
+    return tuple(facts)
+
+
+def task_rules(board: Board, table: TaskTable) -> Facts:
+    """What one task's tables show, and in which order."""
+    facts = [("Task", f"{QUESTIONS[table.removes].format(domain=table.domain)}."), ("Reference", f"{_reference(table)}.")]
+    if table.sizes:
+        told = ", ".join(f"{name} {table.sizes[name].documents} documents of {table.sizes[name].tokens:,} tokens" for name in _sets(table))
+        facts.append(("Test half", f"{told}; data fingerprint {table.data_fingerprint[:12]}."))
+    if table.unscored is None:
+        facts += [
+            ("Chosen", f"{SELECTION}."),
+            ("Order", f"by score at {formats.budget(board.budget)}. {TIES} {_sentence(BRACKETS)}."),
+            ("Intervals", _intervals(table)),
+        ]
+    else:
+        chosen = "at each utility budget, the step with the largest relative top-1 drop on forget beyond that on retain"
+        order = "by max difference" if table.removes == "domain" else "by name"
+        facts += [("No score", f"{table.unscored}."), ("Chosen", f"{chosen}."), ("Order", f"{order}, without ranks.")]
+    return tuple(facts)
+
+
+def preamble(board: Board) -> Facts:
+    """Where the numbers come from."""
+    protocol = board.protocol
+    facts = [
+        ("Records", f"{board.records}, made between {board.first} and {board.last}."),
+        ("Model", f"{board.model}, fingerprint {board.model_fingerprint[:12]}."),
+        (
+            "Protocol",
+            f"version {protocol.version}; budgets {', '.join(formats.budget(budget) for budget in protocol.budgets)}; at most"
+            f" {protocol.max_steps} steps, each measured one at least {protocol.growth:g} times the one before; at most"
+            f" {protocol.validation_tokens:,} tokens of each set to choose by and {protocol.test_tokens:,} to report on"
+            + (f"; at most {protocol.limit} documents of each half of each set." if protocol.limit else "."),
+        ),
+    ]
+    for environment in board.environments:
+        packages = ", ".join(f"{name} {version}" for name, version in sorted(environment.packages.items()))
+        hardware = f"{environment.processor}, device {environment.device}, {environment.threads} threads, {environment.platform}"
+        facts.append(("Hardware", f"{hardware}; unlearning-bench {environment.version}, Python {environment.python}, {packages}."))
+    if board.superseded:
+        facts.append(("Left out", f"{board.superseded} records of older versions of a method."))
+    return tuple(facts)
+
+
+def reading(board: Board) -> Facts:
+    """What the columns mean."""
+    largest = formats.budget(max(board.protocol.budgets))
+    return (
+        (
+            "Forget score",
+            "1 - |q - q*| / |q0 - q*|, with q the mean token NLL on the forget set of the unlearned model, q0 that of the target"
+            " model and q* that of the reference. 1: like a model that never saw the forget set. 0: as far from it as before. Below 0:"
+            " further. It is two-sided: forgetting more than the reference does costs points, so a wrecked model scores low.",
+        ),
+        (
+            "Utility damage",
+            "relative perplexity increase on text to be kept, over the worse of target and reference; the worse of the retain set and"
+            " general text.",
+        ),
+        (
+            "Area",
+            f"under the best score attainable within each utility damage up to {largest}, divided by {largest}; from the validation half.",
+        ),
+        (
+            "JS distance",
+            "Jensen-Shannon distance between the next-token distributions of the unlearned model and the reference on the forget set,"
+            f" bits a token, at the {formats.budget(board.budget)} point; no scalar can game it.",
+        ),
+        (
+            "Max difference",
+            "largest relative top-1 drop on forget minus that on retain over the whole trajectory, on the validation half (Pochinkov &"
+            " Schoots 2024); it ignores utility budgets.",
+        ),
+        ("Top-1", f"next-token accuracy on the test half at the {formats.budget(board.budget)} point."),
+        (
+            "FLOPs",
+            "counted, a multiplication and an addition as two; `against retraining` divides what training from scratch costs (6 x"
+            " parameters x tokens) by them. `retrained` has the cost of retraining where it is known.",
+        ),
+        ("Seeds", "a method run with several seeds is averaged over them, and a cell that failed for one of them has failed."),
+        (
+            "Reference rows",
+            "`original` must score 0 and `retrained` (where exact) 1: a table in which they do not is not published.",
+        ),
+    )
+
+
+def _headline(board: Board) -> str:
+    budget = formats.budget(board.budget)
+    return f"forget score on the test half at {budget} utility damage; 1 is a model that never saw the forget set, 0 the untouched one."
+
+
+def _reference(table: TaskTable) -> str:
+    told = REFERENCES[table.reference_kind]
+    if table.gap is not None:
+        gap = table.gap
+        told += f"; its NLL on forget is {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] nats a token above the target's"
+    if table.noise_floor is not None:
+        told += f", two retrainings are {table.noise_floor:.3f} apart"
+    return told
+
+
+def _intervals(table: TaskTable) -> str:
+    documents = f"{table.sizes['forget'].documents} forget documents" if "forget" in table.sizes else "the forget documents"
+    told = f"{CONFIDENCE:.0%} percentile bootstrap over {documents}, {RESAMPLES:,} resamples"
+    if any(len(ranked.row.seeds) > 1 for ranked in table.rows):
+        told += "; where there are several seeds, seeds are drawn first"
+    return f"{told}."
+
+
+def _sets(table: TaskTable) -> list[str]:
+    known = [name for name in SETS if name in table.sizes]
+    return [*known, *(name for name in table.sizes if name not in known)]
+
+
+def _sentence(text: str) -> str:
+    return text if text.startswith("`") else text[:1].upper() + text[1:]

@@ -1,0 +1,72 @@
+"""The leaderboard as files and on a terminal: the same bytes for the same records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table as TerminalTable
+from rich.text import Text
+
+from benchmark import figures, formats, store
+from benchmark.document import sections
+from benchmark.export import to_csv, to_json
+from benchmark.leaderboard import Board, board
+from benchmark.markdown import markdown
+from benchmark.page import html
+
+FIGURES = "figures"
+"""Sub-folder of a run's folder that holds them."""
+
+
+def publish(folder: Path) -> Board:
+    """Write leaderboard.md, .csv, .json and .html and the figures from the records in `folder`.
+
+    Raises:
+        InputError: the records cannot be read or cannot stand in one leaderboard, or a file cannot be written.
+    """
+    built = board(store.read_all(folder))
+    drawn = figures.draw(built)
+    told = sections(built)
+    files = {f"{FIGURES}/{name}": content for name, content in drawn.items()} | {
+        "leaderboard.csv": to_csv(built).encode(),
+        "leaderboard.json": to_json(built).encode(),
+        "leaderboard.html": html(built.model, told, drawn).encode(),
+        "leaderboard.md": markdown(built.model, told).encode(),
+    }
+    for name, content in files.items():
+        store.write_file(folder / name, content)
+    return built
+
+
+def terminal_table(board: Board) -> TerminalTable:
+    """The overall table, within 120 columns."""
+    tasks = [table.task for table in board.scored_tasks]
+    domain = any(table.removes == "domain" for table in board.tasks)
+    missing = [f"{row.label}: {row.missing}" for row in board.overall if row.missing and not row.is_reference]
+    table = TerminalTable(
+        title=f"{board.model}: forget score at {formats.budget(board.budget)} utility damage (1: never seen, 0: nothing forgotten)",
+        caption=Text("not ranked - " + "; ".join(missing)) if missing else None,
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("#", justify="right")
+    table.add_column("method", overflow="fold", min_width=18)
+    if tasks:
+        table.add_column("mean", justify="right", no_wrap=True)
+        table.add_column("95 % interval", justify="right", no_wrap=True)
+    for task in tasks:
+        table.add_column(Text(task.replace("-", "-\n")), justify="right")
+    if domain:
+        table.add_column("max\ndifference", justify="right")
+    table.add_column("FLOPs", justify="right", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    for row in board.overall:
+        cells = [row.rank or "", row.label]
+        if tasks:
+            between = "" if row.mean is None else f"{formats.number(row.mean.low)} to {formats.number(row.mean.high)}"
+            cells += [formats.number(row.mean and row.mean.value), between]
+        cells += [formats.number(row.scores[task]) for task in tasks]
+        cells += [formats.number(row.max_difference)] if domain else []
+        cells += [formats.count(row.flops), formats.seconds(row.seconds)]
+        table.add_row(*(Text(cell) for cell in cells), style="dim" if row.rank is None else "")
+    return table
