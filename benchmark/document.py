@@ -27,6 +27,7 @@ def overall_table(board: Board) -> Table:
     tasks = [table.task for table in board.scored_tasks]
     split = len({table.removes for table in board.scored_tasks}) > 1
     domain = any(table.removes == "domain" for table in board.tasks)
+    prepared = any(row.prepare_flops for row in board.overall)
     header = ["#", "method"]
     header += ["mean score"] if tasks else []
     header += ["documents", "domains"] if split else []
@@ -39,9 +40,11 @@ def overall_table(board: Board) -> Table:
         told += [formats.number(row.documents_mean), formats.number(row.domain_mean)] if split else []
         told += [formats.number(row.scores[task]) for task in tasks]
         told += [formats.number(row.max_difference)] if domain else []
-        return (*told, formats.count(row.flops), formats.seconds(row.seconds), formats.count(row.prepare_flops))
+        told += [formats.count(row.flops), formats.seconds(row.seconds)]
+        return (*told, formats.count(row.prepare_flops)) if prepared else tuple(told)
 
-    return Table("", (*header, "FLOPs", "seconds", "prepare FLOPs"), tuple(cells(row) for row in board.overall))
+    header += ["FLOPs", "seconds", "prepare FLOPs"] if prepared else ["FLOPs", "seconds"]
+    return Table("", tuple(header), tuple(cells(row) for row in board.overall))
 
 
 def _unranked(board: Board) -> Table:

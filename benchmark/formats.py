@@ -65,4 +65,6 @@ def against_retraining(flops: float | None, retraining: float | None) -> str:
 
 
 def _times(ratio: float) -> str:
+    if ratio > 10_000:
+        return "over 10,000x"
     return f"{ratio:.1f}x" if ratio < 10 else f"{ratio:,.0f}x"

@@ -102,7 +102,7 @@ def reading(board: Board) -> Facts:
     return (
         (
             "Forget score",
-            "1 - |q - q*| / |q0 - q*|, with q the mean token NLL on the forget set of the unlearned model, q0 that of the target"
+            "`1 - |q - q*| / |q0 - q*|`, with q the mean token NLL on the forget set of the unlearned model, q0 that of the target"
             " model and q* that of the reference. 1: like a model that never saw the forget set. 0: as far from it as before. Below 0:"
             " further. It is two-sided: forgetting more than the reference does costs points, so a wrecked model scores low.",
         ),
@@ -148,7 +148,7 @@ def _reference(table: TaskTable) -> str:
     told = REFERENCES[table.reference_kind]
     if table.gap is not None:
         gap = table.gap
-        told += f"; its NLL on forget is {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] nats a token above the target's"
+        told += f"; its NLL on forget less the target's is {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] nats a token"
     if table.noise_floor is not None:
         told += f", two retrainings are {table.noise_floor:.3f} apart"
     return told

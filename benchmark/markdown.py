@@ -9,6 +9,9 @@ from tabulate import tabulate
 
 from benchmark.section import Section, Table
 
+SPECIAL = re.compile(r"[\\*<>`]|\b_|_\b|(?<=\])\(")
+"""What Markdown would take for markup; an underscore within a word it would not."""
+
 
 def markdown(model: str, sections: Iterable[Section]) -> str:
     """The whole page."""
@@ -27,14 +30,16 @@ def _section(section: Section) -> str:
 
 
 def _table(table: Table) -> str:
-    rows = [[_escape(cell) for cell in row] for row in table.rows]
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
     alignment = ["left" if left else "right" for left in table.flush_left]
-    header = [_escape(title) for title in table.header]
-    return tabulate(rows, header, tablefmt="pipe", colalign=alignment, disable_numparse=True) + "\n"
+    return tabulate(rows, [_cell(title) for title in table.header], tablefmt="pipe", colalign=alignment, disable_numparse=True) + "\n"
+
+
+def _cell(text: str) -> str:
+    return _escape(text).replace("|", r"\|")
 
 
 def _escape(text: str) -> str:
     """One line of text that Markdown shows as it is; `code` stays code."""
-    text = " ".join(text.split())
-    parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part.replace("|", r"\|") if index % 2 else re.sub(r"([\\*_<>\[\]|])", r"\\\1", part) for index, part in enumerate(parts))
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    return "".join(part if index % 2 else SPECIAL.sub(r"\\\g<0>", part) for index, part in enumerate(parts))

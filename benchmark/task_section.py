@@ -26,7 +26,7 @@ def task_section(board: Board, table: TaskTable) -> Section:
     tables = (
         _table("Scores", _score_columns(board, table), shown),
         _table("Operating points, on test", _point_columns(board, shown), shown),
-        _table(f"Cost, up to the operating point at {formats.budget(board.budget)}", _cost_columns(), shown),
+        _table(f"Cost, up to the operating point at {formats.budget(board.budget)}", _cost_columns(shown), shown),
     )
     return Section(table.task, task_rules(board, table), tables if shown else (), table.figure)
 
@@ -75,11 +75,11 @@ def _top1_cell(name: str) -> Callable[[Row], str]:
     return lambda row: formats.percent(row.top1.get(name))
 
 
-def _cost_columns() -> list[Column]:
+def _cost_columns(shown: Sequence[Ranked]) -> list[Column]:
     def column(title: str, cell: Callable[[Expense], str]) -> Column:
         return Column(title, lambda row: formats.DASH if row.expense is None else cell(row.expense))
 
-    return [
+    columns = [
         column("FLOPs", lambda expense: formats.count(expense.flops)),
         column("against retraining", lambda expense: formats.against_retraining(expense.flops, expense.retraining_flops)),
         column("forward tokens", lambda expense: formats.count(expense.forward_tokens)),
@@ -88,6 +88,8 @@ def _cost_columns() -> list[Column]:
         column("CPU seconds", lambda expense: formats.seconds(expense.cpu_seconds)),
         column("peak memory", lambda expense: formats.memory(expense.peak_memory)),
         column("parameters changed", lambda expense: formats.count(expense.parameters_changed)),
-        column("prepare FLOPs", lambda expense: formats.count(expense.prepare_flops)),
-        column("prepare seconds", lambda expense: formats.seconds(expense.prepare_seconds)),
     ]
+    if any(ranked.row.expense and ranked.row.expense.prepare_seconds for ranked in shown):
+        columns.append(column("prepare FLOPs", lambda expense: formats.count(expense.prepare_flops)))
+        columns.append(column("prepare seconds", lambda expense: formats.seconds(expense.prepare_seconds)))
+    return columns

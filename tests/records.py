@@ -146,7 +146,7 @@ def _step(number: int, damage: float, forgetting: float, flops: int, kind: Kind)
     return Step(
         step=number,
         nll=moved(forgetting, damage),
-        top1={name: TOP1 * (1 - 0.4 * forgetting) if name == "forget" else TOP1 * (1 - damage) for name in TARGET},
+        top1={name: TOP1 * max(0.0, 1 - 0.4 * forgetting) if name == "forget" else TOP1 * max(0.0, 1 - damage) for name in TARGET},
         damage=damage,
         score=None if kind == "none" else 1 - abs(forgetting - 1),
         cost=_cost(flops, number),
@@ -160,7 +160,7 @@ def _point(budget: float, passed: Sequence[tuple[float, float]], flops: int, kin
     return OperatingPoint(
         budget=budget,
         step=best,
-        test=measurement(moved(forgetting, damage), round(TOP1 * (1 - 0.4 * forgetting), 2)),
+        test=measurement(moved(forgetting, damage), max(0.0, round(TOP1 * (1 - 0.4 * forgetting), 2))),
         divergence={name: 0.1 * abs(1 - forgetting) for name in TARGET} if kind == "exact" else None,
         parameters_changed=1000 * best,
         cost=_cost(flops, best),
@@ -178,15 +178,22 @@ def _cost(flops: int, steps: int) -> Cost:
     )
 
 
+def reference_row(method: str, task: str = "arxiv", *, forgetting: float, kind: Kind = "exact", removes: Removes = "documents") -> Record:
+    """A record as the harness makes one for a fixed model: no trajectory, and step 0 at every budget."""
+    made = record(spec(method, task, hyperparameters={}), ((0.0, forgetting),), kind=kind, removes=removes, flops=0)
+    points = tuple(point.model_copy(update={"step": 0}) for point in made.operating_points)
+    return made.model_copy(update={"trajectory": (), "operating_points": points})
+
+
 def original(task: str = "arxiv", kind: Kind = "exact", removes: Removes = "documents") -> Record:
-    return record(spec("original", task, hyperparameters={}), (), kind=kind, removes=removes, flops=0)
+    return reference_row("original", task, forgetting=0.0, kind=kind, removes=removes)
 
 
 def retrained(task: str = "arxiv", kind: Kind = "exact", removes: Removes = "documents") -> Record:
     cell = spec("retrained", task, hyperparameters={})
     if kind != "exact":
         return record(cell, kind=kind, removes=removes, status="declined", reason="the reference is not a model")
-    return record(cell, ((0.0, 1.0),), kind=kind, removes=removes, flops=0)
+    return reference_row("retrained", task, forgetting=1.0, kind=kind, removes=removes)
 
 
 PATHS: dict[str, tuple[tuple[float, float], ...]] = {

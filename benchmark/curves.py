@@ -1,0 +1,163 @@
+"""One task's figure: the trajectories on the left; on the right the headline numbers, which are its legend too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import NDArray
+
+from benchmark import formats
+from benchmark.leaderboard import Board
+from benchmark.rows import CurvePoint, Row
+from benchmark.strokes import Stroke
+from benchmark.task_table import Ranked, TaskTable
+
+GREY = "#888888"
+DEEPEST = -0.5
+"""Lowest score that is drawn: a wrecked model's curve leaves the figure."""
+
+Strokes = Mapping[str, Stroke]
+
+
+def task_figure(board: Board, table: TaskTable, strokes: Strokes) -> Figure:
+    """Score against damage where there are scores; the drop on forget against that on retain where there are none."""
+    shown = [ranked for ranked in table.rows if ranked.row.has_curve and not ranked.row.is_reference]
+    figure = Figure(figsize=(11, max(4.4, 1.6 + 0.27 * len(shown))), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.55, 1))
+    if table.unscored is None:
+        _score_curves(left, board, shown, strokes)
+        _score_legend(right, board, shown, strokes)
+    else:
+        _drop_curves(left, shown, strokes)
+        _drop_legend(right, table, shown, strokes)
+    figure.suptitle(f"{table.task}: {_subject(table)}", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return figure
+
+
+def _subject(table: TaskTable) -> str:
+    return f"some documents of {table.domain} forgotten" if table.removes == "documents" else f"all of {table.domain} forgotten"
+
+
+def _score_curves(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: Strokes) -> None:
+    largest = 1.25 * max(board.protocol.budgets)
+    lowest = -0.05
+    for ranked in reversed(shown):
+        row = ranked.row
+        for curve in row.curves:
+            points = [(point.damage, point.score) for point in curve if point.score is not None]
+            lowest = min([lowest, *(score for damage, score in points if damage <= largest)])
+            _line(axes, points, strokes[row.label])
+        if row.headline is not None and row.headline.score is not None:
+            _mark(axes, row.headline.damage, row.headline.score.value, strokes[row.label])
+    axes.set_xscale("function", functions=(_root, np.square))
+    axes.set_xlim(0, largest)
+    axes.set_ylim(max(DEEPEST, lowest) - 0.04, 1.06)
+    ticks = sorted({0.0, *board.protocol.budgets, 0.1})
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.budget(round(value, 6))))
+    for budget in board.protocol.budgets:
+        axes.axvline(budget, color=GREY, linewidth=1.4 if budget == board.budget else 0.7, linestyle=(0, (4, 3)), zorder=0)
+    for height, name in ((1, "retrained"), (0, "original")):
+        axes.axhline(height, color="black", linewidth=0.8, zorder=0)
+        axes.annotate(
+            name, (largest, height), (-2, -3 if height else 3), textcoords="offset points", ha="right", va="top" if height else "bottom"
+        )
+    axes.set_xlabel("utility damage (root scale; dashed: the budgets)")
+    axes.set_ylabel("forget score")
+    axes.set_title(f"Trajectories on validation; large marks: the {formats.budget(board.budget)} points, on test")
+
+
+def _score_legend(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: Strokes) -> None:
+    values = [(ranked, ranked.row.headline.score if ranked.row.headline else None) for ranked in shown]
+    lows, highs = [score.low for _, score in values if score], [score.high for _, score in values if score]
+    _rows(axes, [(ranked, score and score.value) for ranked, score in values], strokes)
+    for index, (ranked, score) in enumerate(values):
+        if score is not None:
+            axes.plot((score.low, score.high), (index, index), color=strokes[ranked.row.label].colour, linewidth=1.6, zorder=1)
+    axes.axvline(0, color="black", linewidth=0.8, zorder=0)
+    if max(highs, default=0) > 0.75:
+        axes.axvline(1, color="black", linewidth=0.8, zorder=0)
+    axes.set_xlim(max(DEEPEST, min([0.0, *lows])) - 0.04, max([0.2, *highs]) * 1.04 + 0.02)
+    axes.set_xlabel("forget score (0: original, 1: retrained)")
+    axes.set_title(f"At {formats.budget(board.budget)} damage, on test, with 95 % interval")
+
+
+def _drop_curves(axes: Axes, shown: Sequence[Ranked], strokes: Strokes) -> None:
+    for ranked in reversed(shown):
+        for curve in ranked.row.curves:
+            points = [
+                (point.retain_drop, point.forget_drop) for point in curve if point.retain_drop is not None and point.forget_drop is not None
+            ]
+            _line(axes, points, strokes[ranked.row.label])
+            if points:
+                _mark(axes, *max(points, key=lambda point: point[1] - point[0]), strokes[ranked.row.label])
+    axes.axline((0, 0), slope=1, color="black", linewidth=0.8, zorder=0)
+    axes.annotate("forget suffers no more than retain", (0.97, 0.02), xycoords="axes fraction", ha="right", va="bottom", color=GREY)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.budget(round(value, 6))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.budget(round(value, 6))))
+    axes.set_xlim(-0.02, 1.0)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("relative top-1 drop on retain")
+    axes.set_ylabel("relative top-1 drop on forget")
+    axes.set_title("Trajectories on validation; large marks: where the difference is largest")
+
+
+def _drop_legend(axes: Axes, table: TaskTable, shown: Sequence[Ranked], strokes: Strokes) -> None:
+    values = [(ranked, _largest_difference(ranked.row)) for ranked in shown]
+    _rows(axes, values, strokes)
+    for index, (ranked, value) in enumerate(values):
+        if value is not None:
+            axes.plot((0, value), (index, index), color=strokes[ranked.row.label].colour, linewidth=1.0, zorder=1)
+    axes.axvline(0, color="black", linewidth=0.8, zorder=0)
+    axes.set_xlim(-0.02, max([0.2, *(value for _, value in values if value is not None)]) * 1.04)
+    axes.set_xlabel("drop on forget minus drop on retain")
+    axes.set_title("Max difference, on validation")
+
+
+def _largest_difference(row: Row) -> float | None:
+    def largest(curve: Sequence[CurvePoint]) -> float:
+        pairs = [(point.forget_drop, point.retain_drop) for point in curve]
+        return max((forget - retain for forget, retain in pairs if forget is not None and retain is not None), default=math.nan)
+
+    values = [largest(curve) for curve in row.curves]
+    return None if any(map(math.isnan, values)) else sum(values) / len(values)
+
+
+def _rows(axes: Axes, values: Sequence[tuple[Ranked, float | None]], strokes: Strokes) -> None:
+    """One method a line from the top: rank, name, a sample of its stroke, its mark and its number."""
+    across = axes.get_yaxis_transform()
+    for index, (ranked, value) in enumerate(values):
+        stroke = strokes[ranked.row.label]
+        axes.plot(
+            (-0.11, -0.02), (index, index), color=stroke.colour, linestyle=stroke.line, linewidth=1.6, transform=across, clip_on=False
+        )
+        axes.plot(-0.065, index, color=stroke.colour, marker=stroke.marker, markersize=6, transform=across, clip_on=False)
+        if value is not None:
+            _mark(axes, value, index, stroke)
+        axes.annotate(formats.number(value), (1.02, index), xycoords=across, va="center", ha="left")
+    axes.set_yticks(range(len(values)), [f"{ranked.row.label}  {ranked.rank or ''}".rstrip() for ranked, _ in values])
+    axes.tick_params(axis="y", length=0, pad=38)
+    axes.set_ylim(max(len(values), 4) - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6, zorder=0)
+    axes.set_axisbelow(True)
+
+
+def _line(axes: Axes, points: Sequence[tuple[float, float]], stroke: Stroke) -> None:
+    across, up = zip(*points, strict=True) if points else ((), ())
+    every = max(1, len(points) // 6)
+    axes.plot(across, up, color=stroke.colour, linestyle=stroke.line, linewidth=1.4, marker=stroke.marker, markersize=3.5, markevery=every)
+
+
+def _mark(axes: Axes, across: float, up: float, stroke: Stroke) -> None:
+    axes.plot(across, up, color=stroke.colour, marker=stroke.marker, markersize=8, markeredgecolor="black", markeredgewidth=0.9, zorder=5)
+
+
+def _root(value: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sqrt(np.maximum(value, 0))
