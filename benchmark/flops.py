@@ -14,6 +14,7 @@ from math import prod
 
 import torch
 from torch import Tensor
+from torch._C import DispatchKey
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -116,7 +117,7 @@ class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if func not in self._formulas:
             self._formulas[func] = _formula(func)
-            if self._formulas[func] is None and func._can_decompose():
+            if self._formulas[func] is None and func.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd):
                 self._composite.add(func)
         if func in self._composite:  # only in inference mode: elsewhere composite operators arrive in parts
             with self:
