@@ -18,7 +18,7 @@ from benchmark.strokes import Stroke
 from benchmark.task_table import Ranked, TaskTable
 
 GREY = "#888888"
-DEEPEST = -0.5
+DEEPEST = -0.3
 """Lowest score that is drawn: a wrecked model's curve leaves the figure."""
 
 Strokes = Mapping[str, Stroke]
@@ -63,11 +63,9 @@ def _score_curves(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: St
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.budget(round(value, 6))))
     for budget in board.protocol.budgets:
         axes.axvline(budget, color=GREY, linewidth=1.4 if budget == board.budget else 0.7, linestyle=(0, (4, 3)), zorder=0)
-    for height, name in ((1, "retrained"), (0, "original")):
+    for height in (0, 1):
         axes.axhline(height, color="black", linewidth=0.8, zorder=0)
-        axes.annotate(
-            name, (largest, height), (-2, -3 if height else 3), textcoords="offset points", ha="right", va="top" if height else "bottom"
-        )
+    axes.yaxis.set_major_formatter(FuncFormatter(_height))
     axes.set_xlabel("utility damage (root scale; dashed: the budgets)")
     axes.set_ylabel("forget score")
     axes.set_title(f"Trajectories on validation; large marks: the {formats.budget(board.budget)} points, on test")
@@ -89,21 +87,22 @@ def _score_legend(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: St
 
 
 def _drop_curves(axes: Axes, shown: Sequence[Ranked], strokes: Strokes) -> None:
+    reached = [(0.2, 0.2)]
     for ranked in reversed(shown):
         for curve in ranked.row.curves:
             points = [
                 (point.retain_drop, point.forget_drop) for point in curve if point.retain_drop is not None and point.forget_drop is not None
             ]
             _line(axes, points, strokes[ranked.row.label])
+            reached += points
             if points:
                 _mark(axes, *max(points, key=lambda point: point[1] - point[0]), strokes[ranked.row.label])
     axes.axline((0, 0), slope=1, color="black", linewidth=0.8, zorder=0)
-    axes.annotate("forget suffers no more than retain", (0.97, 0.02), xycoords="axes fraction", ha="right", va="bottom", color=GREY)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.budget(round(value, 6))))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.budget(round(value, 6))))
-    axes.set_xlim(-0.02, 1.0)
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("relative top-1 drop on retain")
+    for limit, values in ((axes.set_xlim, [across for across, _ in reached]), (axes.set_ylim, [up for _, up in reached])):
+        limit(-0.02, min(1.02, 1.05 * max(values)))
+    axes.set_xlabel("relative top-1 drop on retain (line: no less than on forget)")
     axes.set_ylabel("relative top-1 drop on forget")
     axes.set_title("Trajectories on validation; large marks: where the difference is largest")
 
@@ -141,7 +140,7 @@ def _rows(axes: Axes, values: Sequence[tuple[Ranked, float | None]], strokes: St
         if value is not None:
             _mark(axes, value, index, stroke)
         axes.annotate(formats.number(value), (1.02, index), xycoords=across, va="center", ha="left")
-    axes.set_yticks(range(len(values)), [f"{ranked.row.label}  {ranked.rank or ''}".rstrip() for ranked, _ in values])
+    axes.set_yticks(range(len(values)), [f"{ranked.rank or ''}  {ranked.row.label}" for ranked, _ in values])
     axes.tick_params(axis="y", length=0, pad=38)
     axes.set_ylim(max(len(values), 4) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
@@ -157,6 +156,12 @@ def _line(axes: Axes, points: Sequence[tuple[float, float]], stroke: Stroke) -> 
 
 def _mark(axes: Axes, across: float, up: float, stroke: Stroke) -> None:
     axes.plot(across, up, color=stroke.colour, marker=stroke.marker, markersize=8, markeredgecolor="black", markeredgewidth=0.9, zorder=5)
+
+
+def _height(value: float, position: int | None) -> str:
+    """Scores on the axis, with what 0 and 1 stand for."""
+    known = {0.0: "original  0.0", 1.0: "retrained  1.0"}
+    return known.get(round(value, 6), f"{value:.1f}")
 
 
 def _root(value: NDArray[np.float64]) -> NDArray[np.float64]:

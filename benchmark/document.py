@@ -16,7 +16,7 @@ def sections(board: Board) -> tuple[Section, ...]:
     return (
         Section("Overall", overall_rules(board), (overall_table(board),), figure),
         *(task_section(board, table) for table in board.tasks),
-        Section("Not ranked", (), (_unranked(board),)) if _unranked(board).rows else Section("Not ranked", (("None", "every cell ran."),)),
+        _unranked(board),
         Section("Measured on", preamble(board)),
         Section("How to read this", reading(board)),
     )
@@ -47,11 +47,13 @@ def overall_table(board: Board) -> Table:
     return Table("", tuple(header), tuple(cells(row) for row in board.overall))
 
 
-def _unranked(board: Board) -> Table:
+def _unranked(board: Board) -> Section:
     rows = tuple(
         (table.task, ranked.row.label, ranked.row.status, ranked.row.reason or "no reason was given")
         for table in board.tasks
         for ranked in table.rows
         if ranked.row.status != "ok"
     )
-    return Table("", ("task", "method", "status", "reason"), rows, prose=True)
+    if not rows:
+        return Section("Not ranked", (("None", "every cell ran."),))
+    return Section("Not ranked", (), (Table("", ("task", "method", "status", "reason"), rows, prose=True),))

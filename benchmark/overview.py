@@ -10,7 +10,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
@@ -21,8 +22,8 @@ from benchmark.task_table import TaskTable
 
 PLACES = [
     (distance * math.cos(math.radians(angle)), distance * math.sin(math.radians(angle)))
-    for distance in (9, 16, 26, 38, 52)
-    for angle in (0, 35, -35, 90, -90, 180, 145, -145)
+    for distance in (9, 14, 22, 32, 44, 58, 74)
+    for angle in (0, 30, -30, 180, 150, -150, 60, -60, 120, -120, 90, -90)
 ]
 """Where a label may stand, in points from its mark, best first."""
 
@@ -81,14 +82,15 @@ def _marks(tables: Sequence[TaskTable]) -> list[Mark]:
 def _cost_axis(axes: Axes, flops: Sequence[float]) -> float:
     """Set a log scale up; returns where on it stands what costs nothing."""
     spent = [value for value in flops if value > 0] or [1.0]
-    lowest, highest = math.floor(math.log10(min(spent))), math.ceil(math.log10(max(spent)))
-    highest = max(highest, lowest + 1)
+    lowest = math.floor(math.log10(min(spent)))
+    highest = max(math.ceil(math.log10(max(spent))), lowest + 1)
     free = len(spent) < len(flops)
     left: float = 10.0 ** (lowest - max(0.4, 0.15 * (highest - lowest)))
     every = max(1, math.ceil((highest - lowest) / 8))
     ticks = [10.0**power for power in range(lowest, highest + 1, every)]
     axes.set_xscale("log")
-    axes.set_xlim(left if free else 10.0 ** (lowest - 0.1), 10.0 ** (highest + 0.25))
+    room = 0.12 * (highest - lowest)  # for the labels
+    axes.set_xlim(left if free else 10.0 ** (lowest - 0.1), max(spent) * 10.0**room)
     axes.xaxis.set_major_locator(FixedLocator([left, *ticks] if free else ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.count(0 if value < 10.0 ** (lowest - 0.2) else value)))
@@ -99,7 +101,7 @@ def _cost_axis(axes: Axes, flops: Sequence[float]) -> float:
 
 def _label(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
     """Name each point where its name covers no mark and no other name; a thin line leads to names further off."""
-    FigureCanvasAgg(figure)
+    canvas = FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     pixels = [axes.transData.transform((across, up)) for _, across, up in points]
     taken = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in pixels]
@@ -107,7 +109,7 @@ def _label(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]
         best: tuple[int, Annotation] | None = None
         for offset in PLACES:
             note = _annotate(axes, name, (across, up), offset)
-            box = note.get_window_extent()
+            box = _extent(canvas, note)
             clashes = sum(box.overlaps(other) for other in taken) + 3 * (not _inside(axes, box))
             if best is None or clashes < best[0]:
                 if best is not None:
@@ -118,7 +120,7 @@ def _label(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]
             if clashes == 0:
                 break
         if best is not None:
-            taken.append(Annotation.get_window_extent(best[1]))
+            taken.append(_extent(canvas, best[1]))
 
 
 def _annotate(axes: Axes, name: str, point: tuple[float, float], offset: tuple[float, float]) -> Annotation:
@@ -126,7 +128,16 @@ def _annotate(axes: Axes, name: str, point: tuple[float, float], offset: tuple[f
     sideways = "left" if across > 1 else "right" if across < -1 else "center"
     far = math.hypot(across, up) > 12
     line = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4} if far else None
-    return axes.annotate(name, point, offset, textcoords="offset points", ha=sideways, va="center", arrowprops=line)
+    note = axes.annotate(name, point, offset, textcoords="offset points", ha=sideways, va="center", arrowprops=line)
+    note.set_in_layout(False)
+    note.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+    return note
+
+
+def _extent(canvas: FigureCanvasAgg, note: Annotation) -> Bbox:
+    """Of the text alone, without the line that leads to it."""
+    note.update_positions(canvas.get_renderer())  # type: ignore[no-untyped-call]  # of matplotlib's own
+    return Text.get_window_extent(note)
 
 
 def _inside(axes: Axes, box: Bbox) -> bool:

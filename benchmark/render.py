@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
@@ -48,16 +49,18 @@ def terminal_table(board: Board) -> TerminalTable:
         caption=Text("not ranked - " + "; ".join(missing)) if missing else None,
         title_justify="left",
         caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("#", justify="right")
     table.add_column("method", overflow="fold", min_width=18)
     if tasks:
         table.add_column("mean", justify="right", no_wrap=True)
-        table.add_column("95 % interval", justify="right", no_wrap=True)
+        table.add_column("95 %\ninterval", justify="right", no_wrap=True)
     for task in tasks:
         table.add_column(Text(task.replace("-", "-\n")), justify="right")
     if domain:
-        table.add_column("max\ndifference", justify="right")
+        table.add_column("max\ndiff.", justify="right")
     table.add_column("FLOPs", justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
     for row in board.overall:

@@ -28,7 +28,7 @@ TEMPORARY = ".tmp"
 
 def path(folder: Path, spec: Spec) -> Path:
     """Where the record of a cell is: `<folder>/records/<task>--<method>--<key>.json`."""
-    task, method = (re.sub(r"[^\w.-]", "_", name) for name in (spec.task, spec.method))
+    task, method = (re.sub(r"[^\w-]", "_", name) for name in (spec.task, spec.method))
     return folder / RECORDS / f"{task}--{method}--{spec.key()}.json"
 
 

@@ -56,7 +56,7 @@ class TaskTable:
     @property
     def figure(self) -> str | None:
         """Name of its figure's file, without the ending; None where no method has a curve."""
-        return re.sub(r"[^\w.-]", "_", self.task) if any(ranked.row.has_curve for ranked in self.rows) else None
+        return re.sub(r"[^\w-]", "_", self.task) if any(ranked.row.has_curve for ranked in self.rows) else None
 
 
 def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> TaskTable:
