@@ -1,8 +1,8 @@
 """The meter that the harness owns: tokens, FLOPs, seconds, CPU seconds and peak memory of a method's own work.
 
-FLOPs are counted operator by operator (`benchmark.flops`). That costs about 8 microseconds an operator: 3 to 6 % of an optimiser
+FLOPs are counted operator by operator (`benchmark.flops`). That costs about 8 microseconds an operator: 4 to 8 % of an optimiser
 step of the lab model (24 windows of 128 tokens, one thread), 2 to 5 % of a forward pass, 30 % of a step of two windows. PyTorch's
-own FlopCounterMode costs 15, 13 and 95 %; `python -m benchmark.speed` measures it again. Too much for seconds that are compared, so
+own FlopCounterMode costs 15 to 25, 13 and 95 %; `python -m benchmark.speed` measures it again. Too much for seconds that are compared, so
 a step like one already counted is not counted again but charged the same. Two steps are alike when they run the same passes, in the
 same order, over inputs of the same shape. Once two counts of like steps agree, they are counted only at every doubling of their
 number; a recount that disagrees has all of them counted from then on. Steps unlike the one before are always counted, and so is
