@@ -61,6 +61,8 @@ def against_retraining(flops: float | None, retraining: float | None) -> str:
     if flops == 0:
         return "free"
     ratio = retraining / flops
+    if abs(ratio - 1) < 0.005:
+        return "the same"
     return f"{_times(ratio)} cheaper" if ratio >= 1 else f"{_times(1 / ratio)} dearer"
 
 

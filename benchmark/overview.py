@@ -17,6 +17,7 @@ from matplotlib.transforms import Bbox
 
 from benchmark import formats
 from benchmark.leaderboard import Board
+from benchmark.ranking import DECIMALS
 from benchmark.strokes import Stroke
 from benchmark.task_table import TaskTable
 
@@ -60,7 +61,10 @@ def overview_figure(board: Board, strokes: Mapping[str, Stroke]) -> Figure:
     axes.set_title(
         f"{board.model}: forgetting against its cost, mean over {names}\nup and to the left is better; 0: original, 1: retrained"
     )
-    _label(figure, axes, [(mark.label, mark.flops or left, mark.score) for mark in marks])
+    spots: defaultdict[tuple[float, float], list[str]] = defaultdict(list)
+    for mark in marks:
+        spots[mark.flops or left, round(mark.score, DECIMALS)].append(mark.label)
+    _label(figure, axes, [("\n".join(labels), across, up) for (across, up), labels in spots.items()])
     return figure
 
 
@@ -126,9 +130,10 @@ def _label(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]
 def _annotate(axes: Axes, name: str, point: tuple[float, float], offset: tuple[float, float]) -> Annotation:
     across, up = offset
     sideways = "left" if across > 1 else "right" if across < -1 else "center"
+    upwards = "bottom" if up > 1 else "top" if up < -1 else "center"
     far = math.hypot(across, up) > 12
     line = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4} if far else None
-    note = axes.annotate(name, point, offset, textcoords="offset points", ha=sideways, va="center", arrowprops=line)
+    note = axes.annotate(name, point, offset, textcoords="offset points", ha=sideways, va=upwards, arrowprops=line)
     note.set_in_layout(False)
     note.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     return note
@@ -137,7 +142,7 @@ def _annotate(axes: Axes, name: str, point: tuple[float, float], offset: tuple[f
 def _extent(canvas: FigureCanvasAgg, note: Annotation) -> Bbox:
     """Of the text alone, without the line that leads to it."""
     note.update_positions(canvas.get_renderer())  # type: ignore[no-untyped-call]  # of matplotlib's own
-    return Text.get_window_extent(note)
+    return Text.get_window_extent(note).padded(3)
 
 
 def _inside(axes: Axes, box: Bbox) -> bool:

@@ -68,7 +68,7 @@ def _damage_cell(index: int) -> Callable[[Row], str]:
 
 
 def _step_cell(index: int) -> Callable[[Row], str]:
-    return lambda row: f"{row.points[index].step:g}"
+    return lambda row: formats.DASH if row.is_reference else f"{row.points[index].step:g}"
 
 
 def _top1_cell(name: str) -> Callable[[Row], str]:

@@ -211,6 +211,8 @@ def test_exports_are_pure() -> None:
         (formats.against_retraining(1e12, 31e12), "31x cheaper"),
         (formats.against_retraining(4e12, 2e12), "2.0x dearer"),
         (formats.against_retraining(0, 2e12), "free"),
+        (formats.against_retraining(1000, 1000.4), "the same"),
+        (formats.against_retraining(1, 1e12), "over 10,000x cheaper"),
         (formats.against_retraining(1e12, None), "–"),  # noqa: RUF001
     ],
 )
