@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class _Outcome:
     reason: str | None = None
     trajectory: tuple[Step, ...] = ()
     points: tuple[OperatingPoint, ...] = ()
-    prepare_cost: Cost = Cost()
+    prepare_cost: Cost = field(default_factory=Cost)
 
 
 def run_cell(cell: Cell, progress: Callable[[int], None] = lambda step: None) -> Record:
@@ -134,9 +134,11 @@ def _outcome(cell: Cell, setting: _Setting, progress: Callable[[int], None]) -> 
         retrained = load_model(setting.reference, device=cell.device)
         return _Outcome("ok", points=_fixed_point(cell, setting, retrained, setting.retraining or Cost()))
     method = registry.method(cell.spec.method).build(cell.spec.hyperparameters)
-    general = lm.passages(setting.splits.general) if setting.splits.general else None
+    most = cell.spec.protocol.method_tokens
+    general = lm.passages(setting.splits.general, most) if setting.splits.general else None
     prepared, prepare_cost = prepare(method, cell.spec, lm, general, cell.out)
-    request = Request(lm.passages(setting.splits.forget), lm.passages(setting.splits.retain), general, cell.spec.seed, prepared)
+    forget = lm.passages(setting.splits.forget, None if setting.evaluation.removes == "documents" else most)
+    request = Request(forget, lm.passages(setting.splits.retain, most), general, cell.spec.seed, prepared)
     if reason := method.unsupported(lm, request):
         raise Unsupported(reason)
     torch.manual_seed(cell.spec.seed)

@@ -29,7 +29,9 @@ QUICK = {"max_steps": 8, "growth": 2.0, "limit": 3}
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-Plugins = Annotated[list[Path], typer.Option("--plugin", help="Python file with more methods or tasks; may be repeated.", show_default=False)]
+Plugins = Annotated[
+    list[Path], typer.Option("--plugin", help="Python file with more methods or tasks; may be repeated.", show_default=False)
+]
 
 
 def main() -> None:
@@ -53,11 +55,18 @@ def run(
     tasks: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
     data: Annotated[Path | None, typer.Option(help="Folder of <domain>.jsonl[.gz] to use instead of the bundled text.")] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each method, with seeds 0, 1, ...")] = 1,
-    set_: Annotated[list[str], typer.Option("--set", metavar="METHOD.FIELD=VALUE", help="Change a hyper-parameter; may be repeated.", show_default=False)] = [],  # noqa: B006
+    set_: Annotated[
+        list[str],
+        typer.Option("--set", metavar="METHOD.FIELD=VALUE", help="Change a hyper-parameter; may be repeated.", show_default=False),
+    ] = [],  # noqa: B006
     limit: Annotated[int | None, typer.Option(help="Most documents in each half of each evaluation set.", show_default=False)] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Few steps, few documents: does everything work here? Not for publication.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few steps, few documents: does everything work here? Not for publication.")
+    ] = False,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Results folder [default: results/MODEL].", show_default=False)] = None,
-    jobs: Annotated[int | None, typer.Option(help="Processes [default: one a core for a small model, else one].", show_default=False)] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes [default: one a core for a small model, else one].", show_default=False)
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     plugin: Plugins = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is on record already.")] = False,
@@ -88,7 +97,6 @@ def run(
         protocol=Protocol.model_validate(changes),
         device=device,
         out=out_folder,
-        quick=quick,
     )
     folder, cells = plan(options)
     _warn_of_broken_plugins()
@@ -148,6 +156,52 @@ def show(
 
 
 @app.command()
+def sweep(
+    methods: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
+    model: Annotated[str, typer.Option(help="lab, a local folder, an alias, or a hub repository.")] = "lab",
+    tasks: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
+    data: Annotated[Path | None, typer.Option(help="Folder of <domain>.jsonl[.gz] to use instead of the bundled text.")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Settings tried of every method.")] = 6,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Results folder [default: results/MODEL/sweep].", show_default=False)
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes [default: one a core for a small model, else one].", show_default=False)
+    ] = None,
+    plugin: Plugins = [],  # noqa: B006
+) -> int:
+    """Try settings of every method, as many for each, and say which is best on the validation halves."""
+    import os
+
+    from benchmark import progress, registry, runner, store
+    from benchmark import sweep as sweeping
+    from benchmark.plan import Options, plan
+    from benchmark.record import Protocol
+    from benchmark.source import resolve_model
+
+    for path in plugin:
+        registry.load_plugin(path)
+    source = resolve_model(model)
+    folder = out_folder or Path("results") / source.name / "sweep"
+    options = Options(methods=_names(methods), tasks=_names(tasks), model=model, data=data, plugins=plugin, out=folder)
+    entries = list(registry.methods().values()) if "all" in options.methods else [registry.method(name) for name in options.methods]
+    _, cells = plan(options, {entry.name: sweeping.settings(entry, trials) for entry in entries})
+    cells = [cell for cell in cells if cell.spec.method not in registry.RESERVED]
+    todo = runner.missing(cells, folder, retry_failed=False)
+    err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run")
+    if todo:
+        with progress.shown(len(todo), err, quiet=False) as report:
+            runner.run(todo, folder, jobs or runner.fitting_jobs(source.folder, "cpu", os.cpu_count() or 1), report)
+    asked = list(dict.fromkeys(cell.spec.task for cell in cells))
+    records = [record for cell in cells if (record := store.find(folder, cell.spec)) is not None]
+    budget = Protocol().budgets[1]
+    text = sweeping.table(sweeping.trials(records, entries, asked, budget), asked, budget)
+    store.write_file(folder / "sweep.md", text.encode())
+    out.print(text, markup=False, soft_wrap=True)
+    return FAILED if any(record.status in ("failed", "diverged") for record in records) else 0
+
+
+@app.command()
 def leaderboard(
     folder: Annotated[Path, typer.Argument(help="Results folder with records in it.")],
 ) -> int:
@@ -204,5 +258,7 @@ def lab_train(
     splits = {name: split(task, load_corpus(data or task.corpus)) for name, task in registry.tasks().items()}
     with progress.training(err) as report:
         lab = make_lab(splits, recipe, out_folder, jobs or os.cpu_count() or 1, seeds, report)
-    out.print(f"{out_folder}: {1 + len(lab.references)} models of {lab.parameters:,} parameters; use it with --model {out_folder}", soft_wrap=True)
+    out.print(
+        f"{out_folder}: {1 + len(lab.references)} models of {lab.parameters:,} parameters; use it with --model {out_folder}", soft_wrap=True
+    )
     return 0

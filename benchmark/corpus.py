@@ -124,7 +124,7 @@ def _parse_line(line: bytes, where: str) -> Document:
     except json.JSONDecodeError as error:
         raise InputError(f'{where}: not JSON ({error.msg}); expected {{"id": ..., "text": ...}}') from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise InputError(f"{where}: no string field 'text'; expected {{\"id\": ..., \"text\": ...}}")
+        raise InputError(f'{where}: no string field \'text\'; expected {{"id": ..., "text": ...}}')
     if not isinstance(row.get("id"), str | int):
         raise InputError(f"{where}: no field 'id'; every document needs a unique one")
     if not row["text"].strip():

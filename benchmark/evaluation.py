@@ -81,7 +81,9 @@ def evaluate_baseline(
     """
     halves = []
     for half, most in (("validation", protocol.validation_tokens), ("test", protocol.test_tokens)):
-        documents = {name: getattr(splits.evaluation[name], half)[: protocol.limit] for name in EVALUATION_SETS if name in splits.evaluation}
+        documents = {
+            name: getattr(splits.evaluation[name], half)[: protocol.limit] for name in EVALUATION_SETS if name in splits.evaluation
+        }
         halves.append({name: evaluation_text(target, chosen, most) for name, chosen in documents.items()})
     validation, test = halves
     measured = [measure(target, validation), measure(target, test)]

@@ -20,7 +20,7 @@ BATCH_TOKENS = 8192
 """Tokens, padding included, run through the model at once."""
 
 
-class Diverged(Exception):
+class Diverged(Exception):  # noqa: N818 -- a finding about a method, not an error
     """The model's output is no longer finite."""
 
 
@@ -38,14 +38,8 @@ class EvaluationText:
 
 def evaluation_text(lm: LanguageModel, documents: Sequence[Document], most_tokens: int) -> EvaluationText:
     """The leading documents whose tokens fit in `most_tokens`, and never fewer than two (one gives no interval)."""
-    chosen: list[Document] = []
-    total = 0
-    for document in documents:
-        total += lm.passages([document]).tokens
-        if total > most_tokens and len(chosen) >= 2:
-            break
-        chosen.append(document)
-    return EvaluationText(tuple(document.id for document in chosen), lm.passages(chosen))
+    windows = lm.passages(documents, most_tokens)
+    return EvaluationText(tuple(document.id for document in documents[: windows.documents]), windows)
 
 
 @torch.inference_mode()
@@ -57,7 +51,7 @@ def measure(lm: LanguageModel, sets: Mapping[str, EvaluationText]) -> Measuremen
     Raises:
         Diverged: a loss is not finite.
     """
-    lm.model.eval()
+    lm.model.train(False)
     return {name: _measure_set(lm, name, text) for name, text in sets.items()}
 
 

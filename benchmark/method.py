@@ -12,12 +12,11 @@ from torch import Tensor
 from benchmark.model import LanguageModel
 from benchmark.passages import Passages
 
-
 Kept = Literal["retain", "general", "both"]
 """Which text a method keeps the model close to: in-distribution, from elsewhere, or both together."""
 
 
-class Unsupported(Exception):
+class Unsupported(Exception):  # noqa: N818 -- not an error: a polite refusal
     """Raised by a method that cannot take a model or a request: recorded as declined, with this reason."""
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from benchmark.architecture import Architecture, architecture_of
 from benchmark.corpus import Document
@@ -44,15 +45,16 @@ class LanguageModel:
         """Where its input goes."""
         return self.model.device
 
-    def passages(self, documents: Sequence[Document]) -> Passages:
-        """Documents as windows of at most `context` tokens."""
-        return passages(documents, self.tokenizer, self.context)
+    def passages(self, documents: Sequence[Document], most_tokens: int | None = None) -> Passages:
+        """Documents as windows of at most `context` tokens; the leading ones alone where `most_tokens` would be passed."""
+        return passages(documents, self.tokenizer, self.context, most_tokens)
 
     def logits(self, batch: Passages) -> Tensor:
         """Next-token logits (n, length, vocabulary) in float32."""
         batch = batch.to(self.device)
         output = self.model(input_ids=batch.ids, attention_mask=batch.mask.long(), use_cache=False)
-        return output.logits.float()
+        logits: Tensor = output.logits
+        return logits.float()
 
 
 def load_model(folder: Path, *, context: int | None = None, device: str = "cpu") -> LanguageModel:
@@ -62,6 +64,7 @@ def load_model(folder: Path, *, context: int | None = None, device: str = "cpu")
         InputError: the folder lacks a config, weights or a tokenizer, or they do not make a causal language model.
     """
     _require(folder)
+    disable_progress_bar()  # models load in a moment, again and again; the run has its own progress
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
@@ -70,13 +73,15 @@ def load_model(folder: Path, *, context: int | None = None, device: str = "cpu")
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: not a causal language model that can be loaded: {str(error).splitlines()[0]}") from None
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+    embedded: int = model.get_input_embeddings().weight.shape[0]  # type: ignore[index, assignment]
+    if len(tokenizer) > embedded:
         raise InputError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeds only "
-            f"{model.get_input_embeddings().weight.shape[0]}; they do not belong together"
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeds only {embedded}; they do not belong together"
         )
     longest = int(config.max_position_embeddings)
-    return LanguageModel(model.eval().to(device), tokenizer, folder, min(longest, context or longest))
+    model.train(False)
+    model.to(device)  # type: ignore[arg-type]
+    return LanguageModel(model, tokenizer, folder, min(longest, context or longest))
 
 
 def _require(folder: Path) -> None:
@@ -87,7 +92,8 @@ def _require(folder: Path) -> None:
     if not any(folder.glob("*.safetensors")):
         pickled = any(folder.glob("*.bin"))
         raise InputError(
-            f"{folder}: " + ("only pickled weights, which are not loaded; convert them to safetensors" if pickled else "no model.safetensors")
+            f"{folder}: "
+            + ("only pickled weights, which are not loaded; convert them to safetensors" if pickled else "no model.safetensors")
         )
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
         raise InputError(f"{folder}: no tokenizer (tokenizer.json); save the model's tokenizer beside it")

@@ -32,6 +32,11 @@ class Passages:
         return len(self.ids)
 
     @property
+    def documents(self) -> int:
+        """Number of documents."""
+        return int(self.document.max()) + 1
+
+    @property
     def tokens(self) -> int:
         """Number of real tokens."""
         return int(self.mask.sum())
@@ -52,7 +57,7 @@ class Passages:
         return Passages(
             torch.cat([widen(self.ids), widen(other.ids)]),
             torch.cat([widen(self.mask), widen(other.mask)]),
-            torch.cat([self.document, other.document + int(self.document.max()) + 1]),
+            torch.cat([self.document, other.document + self.documents]),
         )
 
     def to(self, device: torch.device) -> Passages:
@@ -79,17 +84,27 @@ class Passages:
             pending = pending[size:]
 
 
-def passages(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, length: int) -> Passages:
+def passages(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, length: int, most_tokens: int | None = None) -> Passages:
     """Cut each document into windows of `length` tokens; the last may be shorter.
+
+    Args:
+        documents: in the order of the windows.
+        tokenizer: of the model.
+        length: the context length.
+        most_tokens: stop before the document that would bring more, but not before there are two.
 
     Raises:
         ValueError: no document gives a window of at least `SHORTEST` tokens.
     """
     windows: list[list[int]] = []
     owner: list[int] = []
+    total = 0
     for index, document in enumerate(documents):
         # `verbose=False`: a document longer than the context is expected here, not worth a warning
         ids: list[int] = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+        total += len(ids)
+        if most_tokens is not None and total > most_tokens and index >= 2:
+            break
         for start in range(0, len(ids), length):
             window = ids[start : start + length]
             if len(window) >= SHORTEST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark import registry
@@ -32,14 +32,16 @@ class Options:
     settings: Sequence[str] = ()
     """`method.field=value`."""
     plugins: Sequence[Path] = ()
-    protocol: Protocol = Protocol()
+    protocol: Protocol = field(default_factory=Protocol)
     device: str = "cpu"
     out: Path | None = None
     """Default: `results/<model>`."""
 
 
-def plan(options: Options) -> tuple[Path, list[Cell]]:
+def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] | None = None) -> tuple[Path, list[Cell]]:
     """The results folder and every cell of a run, reference rows first, task by task.
+
+    `trials` gives methods several settings of their fields, a cell each; otherwise each has its defaults.
 
     Raises:
         InputError: a name is not known, a setting does not fit, or the model or data cannot be used.
@@ -54,6 +56,7 @@ def plan(options: Options) -> tuple[Path, list[Cell]]:
     source = resolve_model(options.model)
     out = options.out or Path("results") / source.name
     fingerprint = model_fingerprint(source.folder)
+    source_hashes = {entry.name: entry.source_hash() for entry in entries}
     cells = []
     for task in tasks:
         splits = split(task, load_corpus(options.data or task.corpus))
@@ -63,11 +66,12 @@ def plan(options: Options) -> tuple[Path, list[Cell]]:
             Spec(method=name, source="", hyperparameters={}, seed=0, protocol=options.protocol, **shared) for name in registry.RESERVED
         ]
         for entry in entries:
-            fields = _fields(entry, overrides.get(entry.name, {}))
-            specs += [
-                Spec(method=entry.name, source=entry.source_hash(), hyperparameters=fields, seed=seed, protocol=options.protocol, **shared)
-                for seed in range(options.seeds)
-            ]
+            for trial in (trials or {}).get(entry.name, [{}]):
+                fields = _fields(entry, {**trial, **overrides.get(entry.name, {})})
+                cell = Spec(
+                    method=entry.name, source=source_hashes[entry.name], hyperparameters=fields, seed=0, protocol=options.protocol, **shared
+                )
+                specs += [cell.model_copy(update={"seed": seed}) for seed in range(options.seeds)]
         cells += [Cell(spec, options.model, options.data, tuple(options.plugins), options.device, out) for spec in specs]
     return out, cells
 
@@ -125,7 +129,7 @@ def parse(kind: object, text: str, where: str) -> Scalar:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         if kind in (int, float):
-            return typing.cast("type[int] | type[float]", kind)(text)
+            return int(text) if kind is int else float(text)
     except (ValueError, KeyError):
         raise InputError(f"{where}: expected {getattr(kind, '__name__', kind)}") from None
     return text

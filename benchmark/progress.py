@@ -74,7 +74,9 @@ def _plain(total: int, console: Console) -> Callable[[Event], None]:
         elapsed = time.monotonic() - begun
         left = elapsed / done * (total - done)
         outcome = f"failed: {event.death}" if event.death else "done"
-        console.print(f"[{done}/{total}] {title(event.cell)}: {outcome}; {elapsed:.0f} s, about {left:.0f} s left", markup=False, highlight=False)
+        console.print(
+            f"[{done}/{total}] {title(event.cell)}: {outcome}; {elapsed:.0f} s, about {left:.0f} s left", markup=False, highlight=False
+        )
 
     return show
 

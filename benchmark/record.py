@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 """Raised when the meaning or the shape of a record changes; records of another version are not read."""
 
 PROTOCOL = 1
@@ -31,6 +31,8 @@ class Protocol(_Strict):
     """A trajectory is cut here, whatever the method would still do."""
     growth: float = 1.2
     """Each measured step is at least this many times the one before it."""
+    method_tokens: int = 131072
+    """Most tokens of each kind of text that a method is given; documents to be forgotten are always given whole."""
     validation_tokens: int = 8192
     """Most tokens of each set that choosing looks at."""
     test_tokens: int = 65536

@@ -15,9 +15,10 @@ BIG = 200_000_000
 """Bytes of weights from which a model is given all cores rather than a share."""
 
 
-def missing(cells: Sequence[Cell], out: Path) -> list[Cell]:
-    """The cells that have no record in the results folder."""
-    return [cell for cell in cells if store.find(out, cell.spec) is None]
+def missing(cells: Sequence[Cell], out: Path, retry_failed: bool) -> list[Cell]:
+    """The cells that have no record in the results folder, and, where asked for, those on record as failed."""
+    found = [(cell, store.find(out, cell.spec)) for cell in cells]
+    return [cell for cell, record in found if record is None or (retry_failed and record.status == "failed")]
 
 
 def run(cells: Sequence[Cell], out: Path, jobs: int, report: Callable[[Event], None]) -> None:

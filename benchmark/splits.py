@@ -134,7 +134,9 @@ def split(task: Task, corpus: Corpus) -> Splits:
         holdout = _join(roles["holdout"] for roles in retained)
         if not retained:
             raise InputError(f"{corpus.path}: task {task.name!r} keeps the other domains, and there is none beside {task.domain!r}")
-    gone = {document.id for role in ("forget", *(() if task.removes == "documents" else ("retain", "retain_eval"))) for document in own[role]}
+    gone = {
+        document.id for role in ("forget", *(() if task.removes == "documents" else ("retain", "retain_eval"))) for document in own[role]
+    }
     evaluation = {
         "forget": halve(forget_eval),
         "retain": halve(_join(roles["retain_eval"] for roles in retained)),

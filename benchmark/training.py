@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def descend(
     steps: int,
     batch: int,
     seed: int,
-) -> Iterator[None]:
+) -> Generator[None]:
     """Minimise a loss with AdamW, yielding after every optimiser step.
 
     Args:

@@ -79,13 +79,12 @@ def follow(
         except Exception as error:  # whatever a method does wrong is recorded, and the other cells go on
             result.error = f"raised after measured step {result.steps[-1].step}: {type(error).__name__}: {error}"
         finally:
-            steps.close()
+            if isinstance(steps, Generator):
+                steps.close()
     return result
 
 
-def _measured_steps(
-    steps: Generator[None], meter: Meter, protocol: Protocol, progress: Callable[[int], None]
-) -> Iterator[int]:
+def _measured_steps(steps: Iterator[None], meter: Meter, protocol: Protocol, progress: Callable[[int], None]) -> Iterator[int]:
     """Run the method; give the numbers of the steps to measure, on a geometric schedule that includes the last."""
     measured, due = 0, 1
     for number in range(1, protocol.max_steps + 1):

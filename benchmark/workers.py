@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -48,7 +49,7 @@ def run_here(cells: Sequence[Cell], report: Callable[[Event], None]) -> None:
     """
     for cell in cells:
         report(Started(cell))
-        _run_and_write(cell, lambda step, cell=cell: report(Stepped(cell, step)))
+        _run_and_write(cell, partial(_step, report, cell))
         report(Finished(cell))
 
 
@@ -100,6 +101,10 @@ def _start(threads: int) -> tuple[Connection, SpawnProcess]:
     process.start()
     theirs.close()
     return ours, process
+
+
+def _step(report: Callable[[Event], None], cell: Cell, step: int) -> None:
+    report(Stepped(cell, step))
 
 
 def _run_and_write(cell: Cell, stepped: Callable[[int], None]) -> None:

@@ -60,7 +60,9 @@ def read_lab(folder: Path) -> Lab:
     try:
         return Lab.model_validate_json((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder / MANIFEST}: not a lab manifest ({str(error).splitlines()[0]}); make one with `bench lab train`") from None
+        raise InputError(
+            f"{folder / MANIFEST}: not a lab manifest ({str(error).splitlines()[0]}); make one with `bench lab train`"
+        ) from None
 
 
 def reference_folder(folder: Path, task: str) -> Path:

@@ -51,9 +51,7 @@ class Progress:
     loss: float
 
 
-def make_lab(
-    splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int, seeds: int, report: Callable[[Progress], None]
-) -> Lab:
+def make_lab(splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int, seeds: int, report: Callable[[Progress], None]) -> Lab:
     """Train the target and a reference for each task, measure the noise floor where `seeds` is 2, write the manifest.
 
     Args:
@@ -78,9 +76,7 @@ def make_lab(
         label = "" if seed == 0 else " (second seed)"
         trainings.append(Training(f"target{label}", folder / TARGET, out / "tokenizer", trained, seeded))
         for task, its in splits.items():
-            trainings.append(
-                Training(f"without {task}{label}", reference_folder(folder, task), out / "tokenizer", its.reference, seeded)
-            )
+            trainings.append(Training(f"without {task}{label}", reference_folder(folder, task), out / "tokenizer", its.reference, seeded))
     _train_all([training for training in trainings if not _made(training)], jobs, report)
     lab = _manifest(out, splits, recipe, seeds)
     store.write_file(out / MANIFEST, (lab.model_dump_json(indent=2) + "\n").encode())
@@ -139,7 +135,7 @@ def _train(training: Training, queue: Queue[Progress]) -> None:
 
     model = train_model(training.documents, tokenizer, training.recipe, progress)
     seconds = time.perf_counter() - begun
-    model.to(torch.bfloat16).save_pretrained(training.folder)
+    model.bfloat16().save_pretrained(training.folder)
     tokenizer.save_pretrained(training.folder)
     made = _identity(training) | {"seconds": round(seconds, 1), "tokens": tokens, "threads": torch.get_num_threads()}
     store.write_file(training.folder / MADE, json.dumps(made).encode())

@@ -46,7 +46,9 @@ def train_tokenizer(documents: Sequence[Document], recipe: Recipe) -> PreTrained
         show_progress=False,
     )
     bpe.train_from_iterator((document.text for document in documents), trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=END, eos_token=END, unk_token=END, model_max_length=recipe.context)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=bpe, bos_token=END, eos_token=END, unk_token=END, model_max_length=recipe.context
+    )
 
 
 def new_model(recipe: Recipe) -> GPTNeoXForCausalLM:
@@ -75,7 +77,8 @@ def train_model(
 
     Each epoch packs the documents, in a new order and from a new offset, into windows of the context length.
     """
-    model = new_model(recipe).train()
+    model = new_model(recipe)
+    model.train()
     generator = torch.Generator().manual_seed(recipe.seed)
     encoded = [torch.tensor([0, *tokenizer(document.text, verbose=False)["input_ids"]]) for document in documents]
     steps = recipe.epochs * (sum(map(len, encoded)) // (recipe.context * recipe.batch))
@@ -95,7 +98,8 @@ def train_model(
         optimizer.step()
         optimizer.zero_grad()
         progress(step + 1, steps, loss.item())
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def _schedule(step: int, steps: int) -> float:
