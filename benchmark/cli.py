@@ -210,7 +210,8 @@ def leaderboard(
 
 
 def _publish(folder: Path, quiet: bool) -> int:
-    from benchmark import render, store
+    from benchmark import store
+    from benchmark.leaderboard import render
 
     board = render.publish(folder)
     if not quiet:

@@ -64,7 +64,7 @@ def load_model(folder: Path, *, context: int | None = None, device: str = "cpu")
         InputError: the folder lacks a config, weights or a tokenizer, or they do not make a causal language model.
     """
     _require(folder)
-    disable_progress_bar()  # models load in a moment, again and again; the run has its own progress
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # models load in a moment, again and again; the run has its own progress
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(

@@ -29,8 +29,8 @@ from benchmark import cell as cells
 from benchmark import evaluation, registry
 from benchmark.corpus import load_corpus
 from benchmark.cost import Meter
+from benchmark.cost.flops import FlopCount
 from benchmark.environment import environment
-from benchmark.flops import FlopCount
 from benchmark.method import Request
 from benchmark.model import LanguageModel, load_model
 from benchmark.neurons import BATCH_TOKENS, Importance, neurons_of, selectivity, some_windows

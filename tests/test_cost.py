@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from benchmark import memory
-from benchmark.cost import Meter, retraining_flops
-from benchmark.flops import FlopCount
+from benchmark.cost import Meter, memory, retraining_flops
+from benchmark.cost.flops import FlopCount
 
 # One layer of GPT-NeoX: hidden 16, 2 heads of 8, feed-forward 64, vocabulary 10; a batch of 2 x 3 = 6 tokens. On paper:
 #

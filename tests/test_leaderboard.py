@@ -11,8 +11,8 @@ from records import Removes, documents, environment, original, record, retrained
 from benchmark import scores
 from benchmark.errors import InputError
 from benchmark.leaderboard import Board, Row, board, rows
+from benchmark.leaderboard.task_table import TaskTable
 from benchmark.record import Cost, Protocol, Record
-from benchmark.task_table import TaskTable
 
 HALF = ((0.01, 0.2), (0.04, 0.5))
 

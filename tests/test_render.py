@@ -13,13 +13,13 @@ import pytest
 from records import original, record, spec, suite
 from rich.console import Console
 
-from benchmark import formats, render, store
-from benchmark.document import sections
+from benchmark import store
 from benchmark.errors import InputError
-from benchmark.export import to_csv, to_json
-from benchmark.leaderboard import board
-from benchmark.markdown import markdown
-from benchmark.page import html
+from benchmark.leaderboard import board, formats, render
+from benchmark.leaderboard.document import sections
+from benchmark.leaderboard.export import to_csv, to_json
+from benchmark.leaderboard.markdown import markdown
+from benchmark.leaderboard.page import html
 from benchmark.record import Record
 from benchmark.scores import Interval
 

@@ -15,11 +15,10 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
-from benchmark import formats
-from benchmark.leaderboard import Board
-from benchmark.ranking import DECIMALS
-from benchmark.strokes import Stroke
-from benchmark.task_table import TaskTable
+from benchmark.leaderboard import Board, formats
+from benchmark.leaderboard.ranking import DECIMALS
+from benchmark.leaderboard.strokes import Stroke
+from benchmark.leaderboard.task_table import TaskTable
 
 PLACES = [
     (distance * math.cos(math.radians(angle)), distance * math.sin(math.radians(angle)))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from benchmark import formats
-from benchmark.leaderboard import Board
-from benchmark.rows import SETS
+from benchmark.leaderboard import Board, formats
+from benchmark.leaderboard.rows import SETS
+from benchmark.leaderboard.task_table import TaskTable
 from benchmark.scores import CONFIDENCE, RESAMPLES
-from benchmark.task_table import TaskTable
 
 Facts = tuple[tuple[str, str], ...]
 

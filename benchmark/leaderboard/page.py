@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from benchmark.section import Section, Table
+from benchmark.leaderboard.section import Section, Table
 
 STYLE = """
 :root { color-scheme: light; }

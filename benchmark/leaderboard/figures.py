@@ -7,10 +7,10 @@ import io
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmark.curves import task_figure
 from benchmark.leaderboard import Board
-from benchmark.overview import overview_figure
-from benchmark.strokes import strokes
+from benchmark.leaderboard.curves import task_figure
+from benchmark.leaderboard.overview import overview_figure
+from benchmark.leaderboard.strokes import strokes
 
 
 def draw(board: Board) -> dict[str, bytes]:

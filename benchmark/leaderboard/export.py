@@ -11,8 +11,8 @@ from pydantic import BaseModel, JsonValue
 
 from benchmark import store
 from benchmark.leaderboard import Board
-from benchmark.rows import SETS, Row
-from benchmark.task_table import Ranked, TaskTable
+from benchmark.leaderboard.rows import SETS, Row
+from benchmark.leaderboard.task_table import Ranked, TaskTable
 
 BOARD_SCHEMA = 1
 """Of leaderboard.json: raised when its shape or the meaning of a field changes."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
-from benchmark.section import Section, Table
+from benchmark.leaderboard.section import Section, Table
 
 SPECIAL = re.compile(r"[\\*<>`]|\b_|_\b|(?<=\])\(")
 """What Markdown would take for markup; an underscore within a word it would not."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchmark.comparable import comparable
-from benchmark.overall import OverallRow, overall
+from benchmark.leaderboard.comparable import comparable
+from benchmark.leaderboard.overall import OverallRow, overall
+from benchmark.leaderboard.rows import Row as Row
+from benchmark.leaderboard.rows import rows as rows
+from benchmark.leaderboard.task_table import TaskTable, task_table
 from benchmark.record import Environment, Protocol, Record
-from benchmark.rows import Row as Row
-from benchmark.rows import rows as rows
-from benchmark.task_table import TaskTable, task_table
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from benchmark import figures, formats, store
-from benchmark.document import sections
-from benchmark.export import to_csv, to_json
-from benchmark.leaderboard import Board, board
-from benchmark.markdown import markdown
-from benchmark.page import html
+from benchmark import store
+from benchmark.leaderboard import Board, board, figures, formats
+from benchmark.leaderboard.document import sections
+from benchmark.leaderboard.export import to_csv, to_json
+from benchmark.leaderboard.markdown import markdown
+from benchmark.leaderboard.page import html
 
 FIGURES = "figures"
 """Sub-folder of a run's folder that holds them."""

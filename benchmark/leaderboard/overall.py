@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark import scores
-from benchmark.ranking import Contender, rank
-from benchmark.rows import REFERENCES, Row
+from benchmark.leaderboard.ranking import Contender, rank
+from benchmark.leaderboard.rows import REFERENCES, Row
+from benchmark.leaderboard.task_table import TaskTable
 from benchmark.scores import Interval
-from benchmark.task_table import TaskTable
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The meter that the harness owns: tokens, FLOPs, seconds, CPU seconds and peak memory of a method's own work.
 
-FLOPs are counted operator by operator (`benchmark.flops`). That costs about 8 microseconds an operator: 4 to 8 % of an optimiser
+FLOPs are counted operator by operator (`benchmark.cost.flops`). That costs about 8 microseconds an operator: 4 to 8 % of an optimiser
 step of the lab model (24 windows of 128 tokens, one thread), 2 to 5 % of a forward pass, 30 % of a step of two windows. PyTorch's
 own FlopCounterMode costs 15 to 25, 13 and 95 %; `python -m benchmark.speed` measures it again. Too much for seconds that are compared, so
 a step like one already counted is not counted again but charged the same. Two steps are alike when they run the same passes, in the
@@ -22,8 +22,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from benchmark.flops import FlopCount
-from benchmark.memory import peak_memory
+from benchmark.cost.flops import FlopCount
+from benchmark.cost.memory import peak_memory
 from benchmark.record import Cost
 
 

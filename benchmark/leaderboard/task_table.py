@@ -9,9 +9,9 @@ from typing import Literal
 
 from benchmark import scores
 from benchmark.errors import InputError
-from benchmark.ranking import Contender, rank
+from benchmark.leaderboard.ranking import Contender, rank
+from benchmark.leaderboard.rows import ORIGINAL, REFERENCES, RETRAINED, Row, baselines, why_unscored
 from benchmark.record import Record
-from benchmark.rows import ORIGINAL, REFERENCES, RETRAINED, Row, baselines, why_unscored
 from benchmark.scores import Interval
 
 TOLERANCE = 1e-6

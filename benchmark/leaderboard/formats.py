@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.ranking import DECIMALS
+from benchmark.leaderboard.ranking import DECIMALS
 from benchmark.scores import Interval
 
 DASH = "–"  # noqa: RUF001 -- what a missing value looks like

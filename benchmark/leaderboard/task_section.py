@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from benchmark import formats
-from benchmark.leaderboard import Board
-from benchmark.legend import task_rules
-from benchmark.rows import SETS, Expense, Row
-from benchmark.section import Section, Table
-from benchmark.task_table import Ranked, TaskTable
+from benchmark.leaderboard import Board, formats
+from benchmark.leaderboard.legend import task_rules
+from benchmark.leaderboard.rows import SETS, Expense, Row
+from benchmark.leaderboard.section import Section, Table
+from benchmark.leaderboard.task_table import Ranked, TaskTable
 
 
 class Column(NamedTuple):

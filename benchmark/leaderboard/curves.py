@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from benchmark import formats
-from benchmark.leaderboard import Board
-from benchmark.rows import CurvePoint, Row
-from benchmark.strokes import Stroke
-from benchmark.task_table import Ranked, TaskTable
+from benchmark.leaderboard import Board, formats
+from benchmark.leaderboard.rows import CurvePoint, Row
+from benchmark.leaderboard.strokes import Stroke
+from benchmark.leaderboard.task_table import Ranked, TaskTable
 
 GREY = "#888888"
 DEEPEST = -0.3

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from benchmark import formats
-from benchmark.leaderboard import Board
-from benchmark.legend import overall_rules, preamble, reading
-from benchmark.overall import OverallRow
-from benchmark.section import Section, Table
-from benchmark.task_section import task_section
+from benchmark.leaderboard import Board, formats
+from benchmark.leaderboard.legend import overall_rules, preamble, reading
+from benchmark.leaderboard.overall import OverallRow
+from benchmark.leaderboard.section import Section, Table
+from benchmark.leaderboard.task_section import task_section
 
 
 def sections(board: Board) -> tuple[Section, ...]:
