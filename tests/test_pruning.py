@@ -30,6 +30,7 @@ def trajectory(method, lm, request, part="feed-forward", steps=None):
     masks = []
     for step, _ in enumerate(method.unlearn(lm, request), start=1):
         masks.append(pruned(lm, part))
+        assert step < 100, "it does not end"
         if step == steps:
             break
     return masks
