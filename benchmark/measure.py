@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark.corpus import Document
@@ -46,13 +47,25 @@ def evaluation_text(lm: LanguageModel, documents: Sequence[Document], most_token
 def measure(lm: LanguageModel, sets: Mapping[str, EvaluationText]) -> Measurement:
     """Token NLL and next-token accuracy of every document of every set.
 
-    A window's first token has no context and is not predicted. Padding, batch size and order do not matter.
+    A window's first token has no context and is not predicted. Padding, batch size and order do not matter. The model is left
+    as it was, in training mode if it was.
 
     Raises:
         Diverged: a loss is not finite.
     """
-    lm.model.train(False)
-    return {name: _measure_set(lm, name, text) for name, text in sets.items()}
+    with _evaluating(lm.model):
+        return {name: _measure_set(lm, name, text) for name, text in sets.items()}
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.train(False)
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _measure_set(lm: LanguageModel, name: str, text: EvaluationText) -> Documents:
@@ -75,11 +88,12 @@ def _measure_set(lm: LanguageModel, name: str, text: EvaluationText) -> Document
 def divergence(lm: LanguageModel, reference: LanguageModel, text: EvaluationText) -> float:
     """Mean Jensen-Shannon distance between the two models' next-token distributions, bits a token, in [0, 1]."""
     total, count = 0.0, 0
-    for batch in text.batches():
-        mask = batch.mask[:, 1:].to(lm.device)
-        distance = jensen_shannon(lm.logits(batch)[:, :-1], reference.logits(batch)[:, :-1].to(lm.device))
-        total += float(distance.double().masked_fill(~mask, 0.0).sum())
-        count += int(mask.sum())
+    with _evaluating(lm.model), _evaluating(reference.model):
+        for batch in text.batches():
+            mask = batch.mask[:, 1:].to(lm.device)
+            distance = jensen_shannon(lm.logits(batch)[:, :-1], reference.logits(batch)[:, :-1].to(lm.device))
+            total += float(distance.double().masked_fill(~mask, 0.0).sum())
+            count += int(mask.sum())
     return total / count
 
 
