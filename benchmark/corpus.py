@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents by domain, in the order of their ids."""
+    """Documents by domain, both in alphabetical order."""
 
     path: Path
     domains: Mapping[str, tuple[Document, ...]]
@@ -66,11 +67,14 @@ def load_corpus(path: Path) -> Corpus:
         InputError: no such folder, nothing in it, or a document that cannot be used (file and line are named).
     """
     if not path.is_dir():
-        raise InputError(f"{path}: no such folder; data is a folder of <domain>.jsonl[.gz] files")
+        what = "not a folder" if path.exists() else "no such folder"
+        raise InputError(f"{path}: {what}; data is a folder of <domain>.jsonl[.gz] files")
     domains: dict[str, tuple[Document, ...]] = {}
     owners: dict[str, str] = {}
     for entry in sorted(path.iterdir()):
-        if entry.is_dir() and not entry.name.startswith((".", "__")):
+        if entry.name.startswith((".", "__")):
+            continue
+        if entry.is_dir():
             domain, documents = entry.name, list(_plain_files(entry))
         elif entry.name.endswith((".jsonl", ".jsonl.gz")):
             domain, documents = entry.name.split(".jsonl")[0], list(_json_lines(entry))
@@ -85,12 +89,12 @@ def load_corpus(path: Path) -> Corpus:
         domains[domain] = tuple(sorted(documents, key=lambda document: document.id))
     if not domains:
         raise InputError(f"{path}: nothing to read; expected <domain>.jsonl[.gz] with fields id, text and, optionally, split")
-    return Corpus(path, domains)
+    return Corpus(path, dict(sorted(domains.items())))
 
 
 def _plain_files(folder: Path) -> Iterator[Document]:
     for file in sorted(folder.iterdir()):
-        if not file.is_file():
+        if not file.is_file() or file.name.startswith("."):
             continue
         try:
             text = file.read_text("utf-8")
@@ -107,13 +111,15 @@ def _json_lines(file: Path) -> Iterator[Document]:
     try:
         with opener(file, "rb") as stream:
             for number, line in enumerate(stream, start=1):
+                if not line.strip():
+                    continue
                 document = _parse_line(line, where=f"{file}, line {number}")
                 if document.id in seen:
                     raise InputError(f"{file}, line {number}: id {document.id!r} was used on line {seen[document.id]}; ids must be unique")
                 seen[document.id] = number
                 yield document
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise InputError(f"{file}: not a whole gzip file ({error})") from None
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{file}: not a whole gzip file ({error}); compress it again") from None
 
 
 def _parse_line(line: bytes, where: str) -> Document:
@@ -125,11 +131,13 @@ def _parse_line(line: bytes, where: str) -> Document:
         raise InputError(f'{where}: not JSON ({error.msg}); expected {{"id": ..., "text": ...}}') from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise InputError(f'{where}: no string field \'text\'; expected {{"id": ..., "text": ...}}')
-    if not isinstance(row.get("id"), str | int):
+    if not isinstance(row.get("id"), str | int) or row["id"] == "":
         raise InputError(f"{where}: no field 'id'; every document needs a unique one")
     if not row["text"].strip():
         raise InputError(f"{where}: 'text' is empty; remove the line")
+    if any("\ud800" <= character <= "\udfff" for character in f"{row['id']}{row['text']}"):
+        raise InputError(f"{where}: half a surrogate pair, which no encoding can write; replace it")
     split = row.get("split")
-    if split is not None and split not in ROLE_NAMES:
+    if split is not None and not (isinstance(split, str) and split in ROLE_NAMES):
         raise InputError(f"{where}: split {split!r} is not known; use one of {', '.join(ROLE_NAMES)}, or leave it out")
     return Document(str(row["id"]), row["text"], None if split is None else ROLE_NAMES[split])

@@ -10,6 +10,11 @@ class InputError(Exception):
     """Bad input: the message says what was wrong, where, and what would be right."""
 
 
+def brief(error: BaseException) -> str:
+    """An exception on one line: its type and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not known, with the nearest one that is."""
     known = sorted(known)
