@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from benchmark.corpus import Document
+from benchmark.errors import InputError
 
 SHORTEST = 5
 """Windows of fewer tokens are dropped, as in Yao et al. 2024."""
@@ -91,10 +92,10 @@ def passages(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, 
         documents: in the order of the windows.
         tokenizer: of the model.
         length: the context length.
-        most_tokens: stop before the document that would bring more, but not before there are two.
+        most_tokens: stop before the document that would bring more, but not before two have given windows.
 
     Raises:
-        ValueError: no document gives a window of at least `SHORTEST` tokens.
+        InputError: no document gives a window of at least `SHORTEST` tokens.
     """
     windows: list[list[int]] = []
     owner: list[int] = []
@@ -103,7 +104,7 @@ def passages(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, 
         # `verbose=False`: a document longer than the context is expected here, not worth a warning
         ids: list[int] = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
         total += len(ids)
-        if most_tokens is not None and total > most_tokens and index >= 2:
+        if most_tokens is not None and total > most_tokens and len(set(owner)) >= 2:
             break
         for start in range(0, len(ids), length):
             window = ids[start : start + length]
@@ -111,7 +112,8 @@ def passages(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, 
                 windows.append(window)
                 owner.append(index)
     if not windows:
-        raise ValueError(f"none of {len(documents)} documents has {SHORTEST} tokens")
+        first = f" ({documents[0].id!r} and so on)" if documents else ""
+        raise InputError(f"none of {len(documents)} documents{first} has {SHORTEST} tokens; there must be longer ones")
     padded = torch.zeros(len(windows), length, dtype=torch.long)
     mask = torch.zeros(len(windows), length, dtype=torch.bool)
     for row, window in enumerate(windows):
