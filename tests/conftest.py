@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
+import json
 import random
+import string
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +17,11 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from benchmark import LanguageModel, Request
-from benchmark.corpus import Document
+from benchmark import LanguageModel, Request, registry
+from benchmark.corpus import Document, load_corpus
+from benchmark.lab.make import make_lab
+from benchmark.lab.train import Recipe
+from benchmark.splits import split
 
 torch.set_num_threads(1)
 
@@ -42,6 +48,8 @@ CONFIGS = {
     "qwen3": GROUPED | {"num_key_value_heads": 2, "head_dim": 8},  # heads that do not add up to the hidden size
 }
 """By `model_type`; every family has 2 layers of 24 feed-forward neurons and 4 heads."""
+
+TINY_RECIPE = Recipe(hidden=16, layers=1, heads=2, vocabulary=300, context=32, epochs=8, batch=8, lr=1e-2)
 
 TOPICS = {
     "forget": ["comet", "orbit", "telescope", "perihelion", "dust", "tail", "ephemeris", "nucleus", "coma"],
@@ -117,3 +125,36 @@ def request_for() -> Callable[..., Request]:
         )
 
     return make
+
+
+LETTERS = {"arxiv": string.ascii_uppercase, "books": string.ascii_lowercase, "github": string.digits + "()[]{}<>+-*/=", "general": "aeiou"}
+"""What the words of each domain of the tiny corpus are made of."""
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three domains and general text, 32 short documents each.
+
+    Every document repeats two words of its own, which a model that has seen it knows and no other model can.
+    """
+    folder = tmp_path_factory.mktemp("corpus")
+    for domain, letters in LETTERS.items():
+        rng = random.Random(domain)
+        pairs = ["".join(pair) for pair in itertools.product(letters, repeat=3 if domain == "general" else 2)]
+        own = iter(rng.sample(pairs, 64))
+        lines = []
+        for index in range(32):
+            words = [next(own), next(own)]
+            text = " ".join(rng.choices(words, k=rng.randint(12, 20)))
+            lines.append(json.dumps({"id": f"{domain}-{index}", "text": text}))
+        (folder / f"{domain}.jsonl").write_text("\n".join(lines), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_lab(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lab of seven tiny models trained on `tiny_corpus`, a few seconds' work; use it with `--model` and `--data`."""
+    folder = tmp_path_factory.mktemp("made") / "tiny-lab"
+    splits = {name: split(task, load_corpus(tiny_corpus)) for name, task in registry.tasks().items()}
+    make_lab(splits, TINY_RECIPE, folder, jobs=1, seeds=1, report=lambda progress: None)
+    return folder
