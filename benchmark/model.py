@@ -7,17 +7,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging
 
 from benchmark.architecture import Architecture, architecture_of
 from benchmark.corpus import Document
-from benchmark.errors import InputError
+from benchmark.errors import InputError, brief
 from benchmark.passages import Passages, passages
+
+UNBOUNDED = 2048
+"""Context length in tokens of a model whose config names none."""
 
 
 @dataclass(frozen=True)
@@ -63,28 +66,65 @@ def load_model(folder: Path, *, context: int | None = None, device: str = "cpu")
     Raises:
         InputError: the folder lacks a config, weights or a tokenizer, or they do not make a causal language model.
     """
-    _require(folder)
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # models load in a moment, again and again; the run has its own progress
+    check_model_folder(folder)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # models load again and again; the run has its own progress
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what it warns of is an error here, see below
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder}: not a causal language model that can be loaded: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # every library below raises its own kinds; whichever, the folder is of no use
+        raise InputError(f"{folder}: not a causal language model that can be loaded: {brief(error)}") from None
+    model: PreTrainedModel
+    model, loading = loaded
+    if missing := sorted(loading["missing_keys"]):
+        raise InputError(f"{folder}: no weights for {', '.join(missing[:3])}; not a whole causal language model")
     embedded: int = model.get_input_embeddings().weight.shape[0]  # type: ignore[index, assignment]
     if len(tokenizer) > embedded:
         raise InputError(
             f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeds only {embedded}; they do not belong together"
         )
-    longest = int(config.max_position_embeddings)
     model.train(False)
-    model.to(device)  # type: ignore[arg-type]
+    if not _is_causal(model):
+        raise InputError(f"{folder}: {type(model).__name__} looks ahead at the tokens to be predicted; not a causal language model")
+    longest = getattr(config, "max_position_embeddings", None) or UNBOUNDED
+    model.to(check_device(device))  # type: ignore[arg-type]
     return LanguageModel(model, tokenizer, folder, min(longest, context or longest))
 
 
-def _require(folder: Path) -> None:
+def _is_causal(model: PreTrainedModel) -> bool:
+    """Whether another next token leaves the prediction of it alone."""
+    with torch.no_grad():
+        first, second = model(input_ids=torch.tensor([[0, 1], [0, 2]]), use_cache=False).logits[:, 0]
+    return torch.allclose(first, second, rtol=1e-3, atol=1e-5)
+
+
+def check_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        InputError: this machine has none, or PyTorch cannot use it.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} cannot be used: {brief(error)}; use cpu, cuda or cuda:N") from None
+
+
+def check_model_folder(folder: Path) -> None:
+    """See at a glance whether a folder may hold a model.
+
+    Raises:
+        InputError: it lacks a config, weights in safetensors or a tokenizer.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such model folder")
     if not (folder / "config.json").is_file():
@@ -93,14 +133,23 @@ def _require(folder: Path) -> None:
         pickled = any(folder.glob("*.bin"))
         raise InputError(
             f"{folder}: "
-            + ("only pickled weights, which are not loaded; convert them to safetensors" if pickled else "no model.safetensors")
+            + (
+                "only pickled weights, which are not loaded; convert them to safetensors"
+                if pickled
+                else "no model.safetensors; save the model's weights there"
+            )
         )
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
         raise InputError(f"{folder}: no tokenizer (tokenizer.json); save the model's tokenizer beside it")
 
 
 def model_fingerprint(folder: Path) -> str:
-    """SHA-256 over a model folder's config, tokenizer and weights."""
+    """SHA-256 over a model folder's config, tokenizer and weights.
+
+    Raises:
+        InputError: it lacks one of them.
+    """
+    check_model_folder(folder)
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if file.suffix in {".json", ".safetensors", ".model", ".txt"}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.errors import InputError, unknown_name
+from benchmark.errors import InputError, brief, unknown_name
 from benchmark.lab import MANIFEST, SHIPPED, TARGET, Lab, read_lab, reference_folder
 
 LAB = "lab"
@@ -75,20 +75,24 @@ def _lab(folder: Path, name: str) -> ModelSource:
 
 def _fetch(repository: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     patterns = ["*.json", "*.safetensors", "tokenizer.model", "merges.txt"]
     try:
         return Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+    except HFValidationError:
+        raise InputError(f"{repository}: neither a model folder nor the name of a hub repository (ORG/NAME)") from None
     except LocalEntryNotFoundError:
         pass
     try:
         HfApi().model_info(repository, timeout=HUB_TIMEOUT)  # one quick question before a download with retries
         return Path(snapshot_download(repository, allow_patterns=patterns))
+    except GatedRepoError:
+        raise InputError(f"{repository}: gated; accept its terms at https://huggingface.co/{repository} and set HF_TOKEN") from None
     except RepositoryNotFoundError:
-        raise InputError(f"{repository}: no such repository on the hub, or it is private and no token is set") from None
-    except (OfflineModeIsEnabled, HfHubHTTPError, OSError, Exception) as error:
+        raise InputError(f"{repository}: no such folder, nor such a repository on the hub; if it is private, set HF_TOKEN") from None
+    except Exception as error:  # OSError, httpx's and Xet's errors, which share no base: whichever, the model cannot be had now
         raise InputError(
-            f"{repository}: not in the local cache, and the hub is out of reach ({type(error).__name__}); "
+            f"{repository}: no such folder, not in the local cache, and it cannot be fetched from the hub ({brief(error)}); "
             "without a network use --model lab or --model FOLDER"
         ) from None

@@ -191,7 +191,7 @@ def test_a_given_split_with_one_document_is_refused() -> None:
 
 
 def test_a_corpus_without_the_domain_is_refused() -> None:
-    with pytest.raises(InputError, match="^data: no documents of domain 'arxiv'; it has books, general$"):
+    with pytest.raises(InputError, match=r"^data: no documents of domain 'arxiv'; it has books, general$"):
         split(registered()["arxiv"], corpus(("general", "books")))
 
 
