@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmark import registry
 from benchmark.corpus import Corpus, load_corpus
 from benchmark.cost import retraining_flops
 from benchmark.environment import environment
+from benchmark.errors import InputError
 from benchmark.evaluation import Evaluation, evaluate_baseline
-from benchmark.measure import measure
+from benchmark.measure import Diverged, measure
 from benchmark.method import Request, Unsupported
 from benchmark.model import LanguageModel, load_model
 from benchmark.preparation import prepare
 from benchmark.record import Cost, OperatingPoint, Protocol, Record, Spec, Status, Step
-from benchmark.snapshot import restore
+from benchmark.snapshot import changed_elements, restore, tensors
 from benchmark.source import ModelSource, resolve_model
 from benchmark.splits import Splits, split
 from benchmark.trajectory import Chosen, follow
@@ -70,25 +73,41 @@ def run_cell(cell: Cell, progress: Callable[[int], None] = lambda step: None) ->
     """
     for plugin in cell.plugins:
         registry.load_plugin(plugin)
-    task = registry.task(cell.spec.task)
-    setting = _setting(cell.spec.task, cell.model, cell.data, cell.spec.protocol, cell.device)
+    try:
+        setting = _setting(cell.spec.task, cell.model, cell.data, cell.spec.protocol, cell.device)
+    except InputError:
+        raise
+    except Exception as error:
+        return failed(cell, f"target and reference could not be measured: {type(error).__name__}: {error}")
     try:
         outcome = _outcome(cell, setting, progress)
     except Unsupported as reason:
         outcome = _Outcome("declined", str(reason))
-    except Exception as error:  # a cell that fails must not take the others with it
+    except Diverged as error:
+        outcome = _Outcome("diverged", str(error))
+    except (Exception, SystemExit) as error:  # a cell that fails must not take the others with it
         outcome = _Outcome("failed", f"{type(error).__name__}: {error}")
+    return _record(cell, outcome, setting)
+
+
+def failed(cell: Cell, reason: str) -> Record:
+    """The record of a cell in which nothing was measured."""
+    return _record(cell, _Outcome("failed", reason), None)
+
+
+def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None) -> Record:
+    task = registry.task(cell.spec.task)
     return Record(
         spec=cell.spec,
         status=outcome.status,
         reason=outcome.reason,
         removes=task.removes,
         domain=task.domain,
-        baseline=setting.evaluation.baseline,
+        baseline=setting.evaluation.baseline if setting else None,
         trajectory=outcome.trajectory,
         operating_points=outcome.points,
         prepare_cost=outcome.prepare_cost,
-        retraining_flops=setting.retraining.flops if setting.retraining else None,
+        retraining_flops=setting.retraining.flops if setting and setting.retraining else None,
         environment=environment(cell.device),
     )
 
@@ -136,17 +155,33 @@ def _outcome(cell: Cell, setting: _Setting, progress: Callable[[int], None]) -> 
     method = registry.method(cell.spec.method).build(cell.spec.hyperparameters)
     most = cell.spec.protocol.method_tokens
     general = lm.passages(setting.splits.general, most) if setting.splits.general else None
+    _seed(0)  # what is prepared is shared by the seeds
     prepared, prepare_cost = prepare(method, cell.spec, lm, general, cell.out)
     forget = lm.passages(setting.splits.forget, None if setting.evaluation.removes == "documents" else most)
     request = Request(forget, lm.passages(setting.splits.retain, most), general, cell.spec.seed, prepared)
     if reason := method.unsupported(lm, request):
         raise Unsupported(reason)
-    torch.manual_seed(cell.spec.seed)
+    _seed(cell.spec.seed)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         run = follow(method, lm, request, setting.evaluation, cell.spec.protocol, Path(folder), progress)
-        points = () if run.error else tuple(_operating_point(choice, lm, setting, cell.device) for choice in run.chosen)
-    status: Status = "diverged" if run.diverged else "failed" if run.error else "ok"
-    return _Outcome(status, run.error or run.reason, tuple(run.steps), points, prepare_cost)
+        points = tuple(_operating_points(run.chosen, lm, setting, cell.device)) if run.status == "ok" else ()
+    return _Outcome(run.status, run.reason, tuple(run.steps), points, prepare_cost)
+
+
+def _seed(seed: int) -> None:
+    """Seed every global generator, for methods that use them: no cell depends on the ones before it."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _operating_points(chosen: Sequence[Chosen], lm: LanguageModel, setting: _Setting, device: str) -> Iterator[OperatingPoint]:
+    """Each choice measured; a step that several budgets chose is measured once."""
+    measured: dict[int, OperatingPoint] = {}
+    for choice in chosen:
+        if choice.step not in measured:
+            measured[choice.step] = _operating_point(choice, lm, setting, device)
+        yield measured[choice.step].model_copy(update={"budget": choice.budget})
 
 
 def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, device: str) -> OperatingPoint:
@@ -160,18 +195,19 @@ def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, devic
 
 def _fixed_point(cell: Cell, setting: _Setting, lm: LanguageModel, cost: Cost) -> tuple[OperatingPoint, ...]:
     target = load_model(setting.target, device=cell.device).model.state_dict()
-    changed = sum(int((tensor != target[name]).sum()) for name, tensor in lm.model.state_dict().items())
-    return tuple(_point(Chosen(budget, cost=cost), lm, setting, changed, cell.device) for budget in cell.spec.protocol.budgets)
+    point = _point(Chosen(0.0, cost=cost), lm, setting, changed_elements(tensors(lm.model), target), cell.device)
+    return tuple(point.model_copy(update={"budget": budget}) for budget in cell.spec.protocol.budgets)
 
 
 def _point(choice: Chosen, lm: LanguageModel, setting: _Setting, changed: int, device: str) -> OperatingPoint:
+    test = measure(lm, setting.evaluation.test)
     distances = None
     if setting.reference is not None:
         distances = setting.evaluation.distances(lm, load_model(setting.reference, device=device))
     return OperatingPoint(
         budget=choice.budget,
         step=choice.step,
-        test=measure(lm, setting.evaluation.test),
+        test=test,
         divergence=distances,
         parameters_changed=changed,
         cost=choice.cost,

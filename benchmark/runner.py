@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmark import registry, store
-from benchmark.cell import Cell
-from benchmark.environment import environment
-from benchmark.record import Cost, Record
+from benchmark import store
+from benchmark.cell import Cell, failed
 from benchmark.workers import Event, Finished, run_here, run_in_processes
 
 BIG = 200_000_000
@@ -30,7 +28,7 @@ def run(cells: Sequence[Cell], out: Path, jobs: int, report: Callable[[Event], N
 
     def told(event: Event) -> None:
         if isinstance(event, Finished) and event.death is not None:
-            store.write(out, _lost(event.cell, event.death))
+            store.write(out, failed(event.cell, event.death))
         report(event)
 
     with store.lock(out):
@@ -44,20 +42,3 @@ def fitting_jobs(folder: Path, device: str, cores: int) -> int:
     """How many processes suit a model: one a core while it is small and on the CPU, otherwise one."""
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     return cores if device == "cpu" and weights < BIG else 1
-
-
-def _lost(cell: Cell, reason: str) -> Record:
-    task = registry.task(cell.spec.task)
-    return Record(
-        spec=cell.spec,
-        status="failed",
-        reason=reason,
-        removes=task.removes,
-        domain=task.domain,
-        baseline=None,
-        trajectory=(),
-        operating_points=(),
-        prepare_cost=Cost(),
-        retraining_flops=None,
-        environment=environment(cell.device),
-    )

@@ -12,23 +12,34 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 Digests = Mapping[str, bytes]
-"""A digest of every tensor of a state dict, by name."""
+"""A digest of every tensor of a model, by name."""
+
+
+def tensors(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The model's state dict, where a tensor that goes by several names (tied weights) stands under the first of them alone."""
+    found = {}
+    seen = set()
+    for name, tensor in model.state_dict().items():
+        place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
+        if tensor.numel() == 0 or place not in seen:
+            seen.add(place)
+            found[name] = tensor
+    return found
 
 
 def digests(model: PreTrainedModel) -> Digests:
-    """A digest of every tensor in the model's state dict."""
-    return {name: _digest(tensor) for name, tensor in model.state_dict().items()}
+    """A digest of every tensor of the model."""
+    return {name: _digest(tensor) for name, tensor in tensors(model).items()}
 
 
 def save(model: PreTrainedModel, base: Digests, file: Path) -> None:
-    """Write the tensors that are not as in `base`, new ones included."""
-    state = model.state_dict()
-    changed = {name: _plain(tensor) for name, tensor in state.items() if base.get(name) != _digest(tensor)}
+    """Write the tensors that are not as in `base`, new ones included. On a CPU none of them is copied for it."""
+    changed = {name: _plain(tensor) for name, tensor in tensors(model).items() if base.get(name) != _digest(tensor)}
     save_file(changed, file)
 
 
-def restore(model: PreTrainedModel, base: Mapping[str, Tensor], file: Path | None) -> int:
-    """Bring the model to a saved step, or to the untouched state where `file` is None.
+def restore(model: PreTrainedModel, base: Mapping[str, Tensor], file: Path) -> int:
+    """Bring the model to a saved step.
 
     Args:
         model: the model at the end of its trajectory, whatever modules that has attached.
@@ -42,20 +53,25 @@ def restore(model: PreTrainedModel, base: Mapping[str, Tensor], file: Path | Non
         ValueError: the model has a tensor that neither the snapshot nor the untouched model knows: a module was
             attached after the first step.
     """
-    saved = {} if file is None else load_file(file)
-    changed = 0
+    saved = load_file(file)
     with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if name not in saved and name not in base:
-                if file is None:  # step 0 of a method that attached modules: they are not part of the target
-                    continue
-                raise ValueError(f"tensor {name!r} was added after the step was saved; attach modules before the first yield")
+        for name, tensor in tensors(model).items():
             value = saved.get(name, base.get(name))
-            assert value is not None
+            if value is None:
+                raise ValueError(f"tensor {name!r} was added after the step was saved; attach modules before the first yield")
             tensor.copy_(value)
-            if name in saved:
-                changed += int((value != base[name].cpu()).sum()) if name in base else value.numel()
-    return changed
+    return changed_elements(saved, base)
+
+
+def changed_elements(state: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> int:
+    """How many elements of these tensors are not as in `base`; all of those that `base` does not have."""
+    return sum(_differing(tensor, base.get(name)) for name, tensor in state.items())
+
+
+def _differing(tensor: Tensor, before: Tensor | None) -> int:
+    if before is None or before.shape != tensor.shape:
+        return tensor.numel()
+    return int((tensor.cpu() != before.cpu()).sum())
 
 
 def _digest(tensor: Tensor) -> bytes:
@@ -63,4 +79,4 @@ def _digest(tensor: Tensor) -> bytes:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().contiguous().clone()
+    return tensor.detach().cpu().contiguous()

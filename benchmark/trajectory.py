@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.cost import Meter
 from benchmark.evaluation import Evaluation, Judgement
 from benchmark.measure import Diverged
-from benchmark.method import Request, UnlearningMethod
+from benchmark.method import Request, UnlearningMethod, Unsupported
 from benchmark.model import LanguageModel
-from benchmark.record import Cost, Protocol, Step
+from benchmark.record import Cost, Protocol, Status, Step
 from benchmark.snapshot import digests, save
 
 RETAIN_LOST = 0.5
 """A domain task's trajectory goes on, past every budget, until this share of retain top-1 is gone: the paper's max
 difference is reached beyond where perplexity budgets end."""
+
+_END = object()
 
 
 @dataclass
@@ -38,11 +41,15 @@ class Trajectory:
 
     steps: list[Step]
     chosen: list[Chosen]
+    status: Status = "ok"
     reason: str | None = None
     """Why it ended, where the method itself did not end it."""
-    error: str | None = None
-    """What went wrong in the middle."""
-    diverged: bool = False
+
+    def broke(self, status: Status, reason: str) -> None:
+        """Something went wrong. Past the largest budget no operating point depends on it: there it is a way to end."""
+        largest = max(choice.budget for choice in self.chosen)
+        self.status = "ok" if self.steps[-1].damage > largest else status
+        self.reason = reason
 
 
 def follow(
@@ -56,13 +63,15 @@ def follow(
 ) -> Trajectory:
     """Run a method on a freshly loaded target; snapshots of the chosen steps go to `folder`.
 
-    A method that raises, diverges or never yields is a value, not an exception: see `Trajectory.error`.
+    A method that raises, diverges or never yields is a value, not an exception: see `Trajectory.status`.
+
+    Raises:
+        Unsupported: the method declines after all.
     """
     base = digests(lm.model)
     result = Trajectory([_step(0, evaluation.judge(lm), Cost())], [Chosen(budget) for budget in protocol.budgets])
-    with Meter(lm.model) as meter:
-        steps = method.unlearn(lm, request)
-        try:
+    try:
+        with Meter(lm.model) as meter, closing(_steps(method, lm, request)) as steps:
             for number in _measured_steps(steps, meter, protocol, progress):
                 judged = evaluation.judge(lm)
                 result.steps.append(_step(number, judged, meter.cost()))
@@ -72,16 +81,20 @@ def follow(
                     break
                 if number == protocol.max_steps:
                     result.reason = f"cut at the limit of {protocol.max_steps} steps"
-            if len(result.steps) == 1:
-                result.error = "the method never yielded: nothing was measured"
-        except Diverged as error:
-            result.error, result.diverged = f"diverged after step {result.steps[-1].step}: {error}", True
-        except Exception as error:  # whatever a method does wrong is recorded, and the other cells go on
-            result.error = f"raised after measured step {result.steps[-1].step}: {type(error).__name__}: {error}"
-        finally:
-            if isinstance(steps, Generator):
-                steps.close()
+        if len(result.steps) == 1:
+            result.broke("failed", "the method never yielded: nothing was measured")
+    except Unsupported:
+        raise
+    except Diverged as error:
+        result.broke("diverged", f"diverged after measured step {result.steps[-1].step}: {error}")
+    except (Exception, SystemExit) as error:  # whatever a method does wrong is recorded, and the other cells go on
+        result.broke("failed", f"raised after measured step {result.steps[-1].step}: {type(error).__name__}: {error}")
     return result
+
+
+def _steps(method: UnlearningMethod, lm: LanguageModel, request: Request) -> Generator[None]:
+    """The method's steps as a generator: closing it closes the method's own; none of its code runs before the first step."""
+    yield from method.unlearn(lm, request)
 
 
 def _measured_steps(steps: Iterator[None], meter: Meter, protocol: Protocol, progress: Callable[[int], None]) -> Iterator[int]:
@@ -89,7 +102,7 @@ def _measured_steps(steps: Iterator[None], meter: Meter, protocol: Protocol, pro
     measured, due = 0, 1
     for number in range(1, protocol.max_steps + 1):
         with meter.running():
-            ended = next(steps, "ended") == "ended"
+            ended = next(steps, _END) is _END
         if ended:
             if measured < number - 1:
                 yield number - 1
