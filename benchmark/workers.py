@@ -66,6 +66,7 @@ def run_in_processes(cells: Sequence[Cell], jobs: int, report: Callable[[Event],
     try:
         while waiting or workers:
             while waiting and len(workers) < jobs:
+                idle = [(connection, process) for connection, process in idle if process.is_alive()]
                 connection, process = idle.pop() if idle else _start(threads)
                 cell = waiting.pop()
                 connection.send(cell)
@@ -76,7 +77,7 @@ def run_in_processes(cells: Sequence[Cell], jobs: int, report: Callable[[Event],
                 process, cell = workers[ready]
                 try:
                     message = ready.recv()
-                except EOFError:
+                except (EOFError, OSError):  # it ended between two messages, or in the middle of one
                     process.join()
                     del workers[ready]
                     report(Finished(cell, f"the worker process died (exit code {process.exitcode}); out of memory?"))
@@ -112,17 +113,24 @@ def _run_and_write(cell: Cell, stepped: Callable[[int], None]) -> None:
 
 
 def _work(connection: Connection, threads: int) -> None:
-    """A worker's life: a cell comes in, step numbers and at last None go out. It ends when its parent does."""
+    """A worker's life: a cell comes in, step numbers and at last None go out. It ends when its parent does, within a step."""
     import torch
 
     torch.set_num_threads(threads)
+
+    def tell(message: int | InputError | None) -> None:
+        try:
+            connection.send(message)
+        except ConnectionError:
+            raise KeyboardInterrupt from None  # the parent is gone, for which no method is to blame
+
     try:
         while True:
             cell = connection.recv()
             try:
-                _run_and_write(cell, connection.send)
-                connection.send(None)
+                _run_and_write(cell, tell)
+                tell(None)
             except InputError as error:
-                connection.send(error)
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+                tell(error)
+    except (EOFError, ConnectionError, KeyboardInterrupt):
         return
