@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, Queue
@@ -63,7 +66,7 @@ def make_lab(splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int,
         report: given every optimiser step of every training.
 
     Raises:
-        InputError: the folder holds models of another recipe or other documents.
+        InputError: the folder holds models of another recipe or other documents, or a training process died.
     """
     out.mkdir(parents=True, exist_ok=True)
     trained = next(iter(splits.values())).trained
@@ -85,7 +88,12 @@ def make_lab(splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int,
 
 def _identity(training: Training) -> dict[str, object]:
     """What decides a model."""
-    return {"recipe": asdict(training.recipe), "documents": [document.id for document in training.documents]}
+    texts = json.dumps([document.text for document in training.documents])
+    return {
+        "recipe": asdict(training.recipe),
+        "documents": [document.id for document in training.documents],
+        "texts": hashlib.sha256(texts.encode()).hexdigest(),
+    }
 
 
 def _made(training: Training) -> bool:
@@ -93,25 +101,32 @@ def _made(training: Training) -> bool:
     if not file.is_file():
         return False
     made = json.loads(file.read_text("utf-8"))
-    if {key: made[key] for key in ("recipe", "documents")} != _identity(training):
+    if any(made.get(key, value) != value for key, value in _identity(training).items()):
         raise InputError(f"{training.folder}: made by another recipe or from other documents; remove it or name another --out")
     return True
 
 
 def _train_all(trainings: Sequence[Training], jobs: int, report: Callable[[Progress], None]) -> None:
-    if not trainings:
+    if jobs == 1 or not trainings:
+        for training in trainings:
+            _train(training, report)
         return
     context = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // jobs)
     with context.Manager() as manager:
         queue: Queue[Progress] = manager.Queue()
-        with context.Pool(jobs, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-            results = [pool.apply_async(_train, (training, queue)) for training in trainings]
-            while not all(result.ready() for result in results):
+        executor = ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(threads,))
+        try:
+            results = [executor.submit(_train, training, queue.put) for training in trainings]
+            while not all(result.done() for result in results):
                 for progress in _drain(queue):
                     report(progress)
             for result in results:
-                result.get()
+                result.result()
+        except BrokenProcessPool:
+            raise InputError("a training process died, out of memory perhaps; run again, the models made so far stay") from None
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 def _drain(queue: Queue[Progress]) -> Iterator[Progress]:
@@ -122,7 +137,7 @@ def _drain(queue: Queue[Progress]) -> Iterator[Progress]:
         return
 
 
-def _train(training: Training, queue: Queue[Progress]) -> None:
+def _train(training: Training, report: Callable[[Progress], None]) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(training.tokenizer)
     begun = time.perf_counter()
     tokens = 0
@@ -131,7 +146,7 @@ def _train(training: Training, queue: Queue[Progress]) -> None:
         nonlocal tokens
         tokens = steps * training.recipe.batch * training.recipe.context
         if step % 10 == 0 or step == steps:
-            queue.put(Progress(training.name, step, steps, loss))
+            report(Progress(training.name, step, steps, loss))
 
     model = train_model(training.documents, tokenizer, training.recipe, progress)
     seconds = time.perf_counter() - begun
