@@ -11,11 +11,13 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmark import store
 from benchmark.cost import Meter
 from benchmark.method import UnlearningMethod, Unsupported
 from benchmark.model import LanguageModel
 from benchmark.passages import Passages
 from benchmark.record import Cost, Spec
+from benchmark.snapshot import digests
 
 
 def prepare(
@@ -25,6 +27,7 @@ def prepare(
 
     Raises:
         Unsupported: the method prepares on general text and the data has none.
+        ValueError: it edited the model, which would be so for the first cell alone.
     """
     if type(method).prepare is UnlearningMethod.prepare:
         return {}, Cost()
@@ -36,11 +39,13 @@ def prepare(
     tensors, cost = folder / f"{name}.safetensors", folder / f"{name}.json"
     with FileLock(folder / f"{name}.lock"):  # two workers may want it at once
         if not cost.is_file():
-            with Meter(lm.model) as meter:
-                with meter.running():
-                    prepared = method.prepare(lm, general)
-                save_file(dict(prepared), tensors)
-                cost.write_text(meter.cost().model_dump_json(), "utf-8")
+            before = digests(lm.model)
+            with Meter(lm.model) as meter, meter.running():
+                prepared = method.prepare(lm, general)
+            if digests(lm.model) != before:
+                raise ValueError("`prepare` changed the model, which only `unlearn` may do; edit a copy")
+            save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in prepared.items()}, tensors)
+            store.write_file(cost, meter.cost().model_dump_json().encode())  # last: it says that the tensors are whole
         return load_file(tensors), Cost.model_validate_json(cost.read_text("utf-8"))
 
 
