@@ -14,6 +14,9 @@ from benchmark.splits import EVALUATION_SETS, Splits
 
 Half = Mapping[str, EvaluationText]
 
+JUDGED = ("forget", *scores.KEPT)
+"""Sets that the steps of a trajectory are measured on; operating points are measured on all."""
+
 
 class Judgement(NamedTuple):
     """A validation measurement, judged."""
@@ -47,7 +50,7 @@ class Evaluation:
         Raises:
             Diverged: a loss is not finite.
         """
-        measured = measure(lm, self.validation)
+        measured = measure(lm, {name: text for name, text in self.validation.items() if name in JUDGED})
         target, reference = self.baseline.target_validation, self.baseline.reference_validation
         nll, top1 = scores.means(measured), scores.accuracies(measured)
         score = None
@@ -62,8 +65,8 @@ class Evaluation:
         )
 
     def distances(self, lm: LanguageModel, reference: LanguageModel) -> dict[str, float]:
-        """Jensen-Shannon distance to the reference model on the test half, bits a token by set."""
-        return {name: divergence(lm, reference, text) for name, text in self.test.items()}
+        """Jensen-Shannon distance to the reference model on the test half of forget and retain, bits a token."""
+        return {name: divergence(lm, reference, self.test[name]) for name in ("forget", "retain")}
 
 
 def evaluate_baseline(

@@ -35,7 +35,7 @@ class Protocol(_Strict):
     """Most tokens of each kind of text that a method is given; documents to be forgotten are always given whole."""
     validation_tokens: int = 8192
     """Most tokens of each set that choosing looks at."""
-    test_tokens: int = 65536
+    test_tokens: int = 16384
     """Most tokens of each set that is reported on."""
     limit: int | None = None
     """Most documents of each half of each set; None for all."""

@@ -24,7 +24,7 @@ class GradientAscent(UnlearningMethod):
     batch: int = 12
     """Windows of forget text a step."""
 
-    search: ClassVar = {"lr": (1e-5, 2e-5, 3e-5, 6e-5, 1e-4, 2e-4), "batch": (12,)}
+    search: ClassVar = {"lr": (1e-5, 3e-5, 1e-4), "batch": (12, 24)}
 
     def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
         """Yield after every optimiser step."""

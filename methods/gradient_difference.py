@@ -31,7 +31,7 @@ class GradientDifference(UnlearningMethod):
     batch: int = 12
     """Windows of forget text, and as many of kept text, a step."""
 
-    search: ClassVar = {"lr": (5e-5, 1e-4, 2e-4), "retain_weight": (1.0, 3.0)}
+    search: ClassVar = {"lr": (1e-4, 2e-4, 4e-4), "retain_weight": (1.0, 2.0)}
 
     def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
         """Yield after every optimiser step."""

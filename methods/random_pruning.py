@@ -30,10 +30,10 @@ class RandomPruning(UnlearningMethod):
 
     where: Where = "feed-forward"
     """Neurons to prune: `feed-forward`, `attention`, or `both`."""
-    step: float = 0.02
+    step: float = 0.01
     """Fraction of each layer's original neurons pruned each step."""
 
-    search: ClassVar = {"where": ("feed-forward", "attention", "both"), "step": (0.01, 0.02)}
+    search: ClassVar = {"where": ("feed-forward", "attention", "both"), "step": (0.005, 0.01)}
 
     def __post_init__(self) -> None:
         check_choice("where", self.where, Where)

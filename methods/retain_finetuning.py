@@ -26,7 +26,7 @@ class RetainFinetuning(UnlearningMethod):
     batch: int = 24
     """Windows of kept text a step."""
 
-    search: ClassVar = {"lr": (1e-4, 3e-4, 1e-3), "kept": ("retain", "both")}
+    search: ClassVar = {"lr": (3e-4, 1e-3, 3e-3), "kept": ("retain", "both")}
 
     def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
         """Yield after every optimiser step."""

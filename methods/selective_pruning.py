@@ -42,13 +42,13 @@ class SelectivePruning(UnlearningMethod):
     """Neurons to prune: `feed-forward`, `attention`, or `both`, each ranked by itself."""
     importance: Importance = "abs"
     """`abs` E|z|, `rms` sqrt(E z^2), `freq` P(z > 0) or `std` of the activation z over tokens."""
-    step: float = 0.02
+    step: float = 0.01
     """Fraction of the original neurons pruned each step."""
     iterative: bool = True
     """Measure again before every step; otherwise once, on the untouched model."""
     eps: float = 1e-3
     """Keeps the score of a neuron unused on kept text finite."""
-    tokens: int = 20_000
+    tokens: int = 10_000
     """Tokens of forget text, and of kept text, that importance is measured on; 100,000 in the paper."""
     kept: Kept = "both"
     """Text to spare: in-distribution (`retain`), `general`, or `both`."""
