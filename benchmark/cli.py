@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-import click
 import typer
 from rich.console import Console
 
@@ -14,15 +13,17 @@ from benchmark.errors import InputError
 
 app = typer.Typer(
     help="Which way of making a language model forget is best, and at what cost.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-lab_app = typer.Typer(help="The embedded models with the exact answer.", no_args_is_help=True, rich_markup_mode=None)
+lab_app = typer.Typer(help="The embedded models with the exact answer.", rich_markup_mode=None)
 app.add_typer(lab_app, name="lab")
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+USAGE: type[Exception] = typer.BadParameter.__bases__[0]
+"""Click's UsageError: of the copy of Click inside Typer, or of the installed one where Typer has none."""
+
 QUICK = {"max_steps": 8, "growth": 2.0, "limit": 3}
 """What `--quick` cuts of the protocol: a trial of the machinery, not a measurement to publish."""
 
@@ -38,14 +39,21 @@ def main() -> None:
     """Run the command line; bad input is one line on stderr and exit code 2."""
     try:
         code = app(standalone_mode=False)
-    except (InputError, click.UsageError) as error:
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        err.print(f"bench: error: {message}", markup=False, soft_wrap=True)
+    except (InputError, USAGE) as error:
+        message = error.format_message() if isinstance(error, USAGE) else str(error)  # type: ignore[attr-defined]
+        err.print(f"bench: error: {' '.join(message.splitlines())}", markup=False, soft_wrap=True)
         code = BAD_INPUT
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         err.print("bench: interrupted; what was measured is kept, and the same command goes on from there")
         code = INTERRUPTED
     sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+@lab_app.callback(invoke_without_command=True)
+def _help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        out.print(context.get_help(), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -54,7 +62,7 @@ def run(
     model: Annotated[str, typer.Option(help="lab, a local folder, an alias, or a hub repository.")] = "lab",
     tasks: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
     data: Annotated[Path | None, typer.Option(help="Folder of <domain>.jsonl[.gz] to use instead of the bundled text.")] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each method, with seeds 0, 1, ...")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method, with seeds 0, 1, ...")] = 1,
     set_: Annotated[
         list[str],
         typer.Option("--set", metavar="METHOD.FIELD=VALUE", help="Change a hyper-parameter; may be repeated.", show_default=False),
@@ -63,9 +71,11 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few steps, few documents: does everything work here? Not for publication.")
     ] = False,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Results folder [default: results/MODEL].", show_default=False)] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Results folder [default: results/MODEL, -quick or -limit-N added].", show_default=False)
+    ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes [default: one a core for a small model, else one].", show_default=False)
+        int | None, typer.Option(min=1, help="Processes [default: one a core for a small model, else one].", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     plugin: Plugins = [],  # noqa: B006
@@ -83,9 +93,7 @@ def run(
 
     if limit is not None and limit < 2:
         raise InputError(f"--limit {limit}: at least 2 documents are needed for an interval")
-    if jobs is not None and jobs < 1:
-        raise InputError(f"--jobs {jobs}: at least one process is needed")
-    changes = {**(QUICK if quick else {}), **({} if limit is None else {"limit": limit})}
+    limited = {} if limit is None else {"limit": limit}
     options = Options(
         methods=_names(methods),
         tasks=_names(tasks),
@@ -94,13 +102,14 @@ def run(
         seeds=seeds,
         settings=set_,
         plugins=plugin,
-        protocol=Protocol.model_validate(changes),
+        protocol=Protocol.model_validate({**(QUICK if quick else {}), **limited}),
         device=device,
         out=out_folder,
+        variant="-quick" * quick + "".join(f"-limit-{count}" for count in limited.values()),
     )
     folder, cells = plan(options)
     _warn_of_broken_plugins()
-    todo = cells if fresh else runner.missing(cells, folder, retry_failed)
+    todo = runner.missing(cells, folder, retry_failed, fresh)
     jobs = jobs or runner.fitting_jobs(resolve_model(model).folder, device, os.cpu_count() or 1)
     if not quiet:
         err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run")
@@ -166,7 +175,7 @@ def sweep(
         Path | None, typer.Option("--out", help="Results folder [default: results/MODEL/sweep].", show_default=False)
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes [default: one a core for a small model, else one].", show_default=False)
+        int | None, typer.Option(min=1, help="Processes [default: one a core for a small model, else one].", show_default=False)
     ] = None,
     plugin: Plugins = [],  # noqa: B006
 ) -> int:
@@ -187,7 +196,7 @@ def sweep(
     entries = list(registry.methods().values()) if "all" in options.methods else [registry.method(name) for name in options.methods]
     _, cells = plan(options, {entry.name: sweeping.settings(entry, trials) for entry in entries})
     cells = [cell for cell in cells if cell.spec.method not in registry.RESERVED]
-    todo = runner.missing(cells, folder, retry_failed=False)
+    todo = runner.missing(cells, folder)
     err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run")
     if todo:
         with progress.shown(len(todo), err, quiet=False) as report:
@@ -213,6 +222,8 @@ def _publish(folder: Path, quiet: bool) -> int:
     from benchmark import store
     from benchmark.leaderboard import render
 
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such results folder; `bench run` makes one")
     board = render.publish(folder)
     if not quiet:
         out.print(render.terminal_table(board))
@@ -239,7 +250,7 @@ def lab_train(
     out_folder: Annotated[Path, typer.Option("--out", help="Where the lab goes.")] = Path("lab"),
     data: Annotated[Path | None, typer.Option(help="Folder of <domain>.jsonl[.gz] to use instead of the bundled text.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=2, help="2: train everything twice and measure the noise floor.")] = 1,
-    jobs: Annotated[int | None, typer.Option(help="Trainings at a time [default: one a core].", show_default=False)] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time [default: one a core].", show_default=False)] = None,
     hidden: Annotated[int | None, typer.Option(help="Width.", show_default=False)] = None,
     layers: Annotated[int | None, typer.Option(help="Depth.", show_default=False)] = None,
     vocabulary: Annotated[int | None, typer.Option(help="Tokens of the byte-level BPE.", show_default=False)] = None,

@@ -24,7 +24,10 @@ class Field:
 
 def describe_fields(entry: MethodEntry) -> list[Field]:
     """The hyper-parameters of a method in the order they are declared, with the row's own presets as defaults."""
-    documented = _docstrings(entry.cls)
+    documented: dict[str, str] = {}
+    for base in reversed(entry.cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            documented |= _docstrings(base)
     built = entry.build()
     return [
         Field(field.name, _type_name(field.type), getattr(built, field.name), documented.get(field.name, ""))

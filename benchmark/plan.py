@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +13,11 @@ from benchmark import registry
 from benchmark.cell import Cell
 from benchmark.corpus import load_corpus
 from benchmark.errors import InputError, unknown_name
-from benchmark.model import model_fingerprint
+from benchmark.model import check_device, model_fingerprint
 from benchmark.record import Protocol, Scalar, Spec
+from benchmark.registry import ALL
 from benchmark.source import resolve_model
 from benchmark.splits import split
-
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Options:
     protocol: Protocol = field(default_factory=Protocol)
     device: str = "cpu"
     out: Path | None = None
-    """Default: `results/<model>`."""
+    """Default: `results/<model><variant>`."""
+    variant: str = ""
+    """Keeps the default results folder of a protocol of its own apart, as in `-quick`."""
 
 
 def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] | None = None) -> tuple[Path, list[Cell]]:
@@ -50,11 +52,12 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
         registry.load_plugin(plugin)
     if options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: at least one seed is needed")
-    entries = [registry.method(name) for name in _names(options.methods, registry.methods())]
-    tasks = [registry.task(name) for name in _names(options.tasks, registry.tasks())]
+    check_device(options.device)
+    entries = [registry.method(name) for name in _names("--methods", options.methods, registry.methods())]
+    tasks = [registry.task(name) for name in _names("--tasks", options.tasks, registry.tasks())]
     overrides = _overrides(options.settings, [entry.name for entry in entries])
     source = resolve_model(options.model)
-    out = options.out or Path("results") / source.name
+    out = options.out or Path("results") / f"{source.name}{options.variant}"
     fingerprint = model_fingerprint(source.folder)
     source_hashes = {entry.name: entry.source_hash() for entry in entries}
     cells = []
@@ -76,17 +79,23 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
     return out, cells
 
 
-def _names(asked: Sequence[str], known: Mapping[str, object]) -> list[str]:
+def _names(option: str, asked: Sequence[str], known: Mapping[str, object]) -> list[str]:
+    if not asked:
+        raise InputError(f"{option}: no name given; name some, or {ALL}")
     return list(known) if ALL in asked else list(dict.fromkeys(asked))
 
 
 def _fields(entry: registry.MethodEntry, overrides: Mapping[str, Scalar]) -> dict[str, Scalar]:
     try:
-        return dataclasses.asdict(entry.build(overrides))  # type: ignore[call-overload, no-any-return]
+        fields: dict[str, Scalar] = dataclasses.asdict(entry.build(overrides))  # type: ignore[call-overload]
     except Exception as error:
         if overrides:
             raise InputError(f"--set {entry.name}: {error}") from None
         return {}  # a plugin that cannot be built with its own defaults: its cells will fail, and say why
+    for name, value in fields.items():
+        if not isinstance(value, Scalar) or (isinstance(value, float) and not math.isfinite(value)):
+            raise InputError(f"method {entry.name!r}: {name} is {value!r}; a hyper-parameter is a bool, a finite number, a string or None")
+    return fields
 
 
 def _overrides(settings: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Scalar]]:
@@ -124,12 +133,13 @@ def parse(kind: object, text: str, where: str) -> Scalar:
     if type(None) in options:
         if text.lower() == "none":
             return None
-        kind = next(option for option in options if option is not type(None))
+        return parse(next(option for option in options if option is not type(None)), text, where)
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         if kind in (int, float):
             return int(text) if kind is int else float(text)
     except (ValueError, KeyError):
-        raise InputError(f"{where}: expected {getattr(kind, '__name__', kind)}") from None
+        expected = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise InputError(f"{where}: expected {expected[kind]}") from None  # type: ignore[index]
     return text

@@ -55,7 +55,7 @@ def _live(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
                 progress.remove_task(running.pop(key))
                 progress.advance(cells)
                 if event.death:
-                    progress.console.print(f"{title(event.cell)}: failed: {event.death}", highlight=False)
+                    progress.console.print(f"{title(event.cell)}: failed: {event.death}", markup=False, highlight=False)
 
         yield show
 

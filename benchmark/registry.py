@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from benchmark.errors import InputError, unknown_name
+from benchmark.errors import InputError, brief, unknown_name
 from benchmark.method import UnlearningMethod
 from benchmark.record import Scalar
 from benchmark.task import Task
@@ -26,6 +26,9 @@ GROUP = "unlearning_bench"
 
 RESERVED = ("original", "retrained")
 """Names of the harness's own rows."""
+
+ALL = "all"
+"""On the command line: every method, every task."""
 
 M = TypeVar("M", bound=type[UnlearningMethod])
 
@@ -60,6 +63,7 @@ class MethodEntry:
 _methods: dict[str, MethodEntry] = {}
 _tasks: dict[str, Task] = {}
 _broken: dict[str, str] = {}
+_plugins: dict[Path, list[str]] = {}
 _discovered = False
 
 
@@ -69,19 +73,25 @@ def register(name: str, **preset: Scalar) -> Callable[[M], M]:
     A class may be registered several times, a row each.
 
     Raises:
-        ValueError: the name is taken or reserved, or the class is not a frozen dataclass with these fields.
+        ValueError: the name is taken or reserved, or the class is not a method and a frozen dataclass with these fields,
+            all of which have values.
     """
 
     def decorate(cls: M) -> M:
-        if not dataclasses.is_dataclass(cls):
+        if not issubclass(cls, UnlearningMethod):
+            raise ValueError(f"method {name!r}: {cls.__name__} must be a subclass of UnlearningMethod")
+        parameters = vars(cls).get("__dataclass_params__")
+        if parameters is None or not parameters.frozen:
             raise ValueError(f"method {name!r}: {cls.__name__} must be a frozen dataclass (put @dataclass(frozen=True) below @register)")
-        known = {f.name for f in dataclasses.fields(cls)}
-        if stray := set(preset) - known:
-            raise ValueError(f"method {name!r}: {cls.__name__} has no field {sorted(stray)}; it has {sorted(known)}")
+        fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]  # it is one, see above
+        if stray := preset.keys() - fields:
+            raise ValueError(f"method {name!r}: {cls.__name__} has no field {sorted(stray)}; it has {sorted(fields)}")
+        if bare := {f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING} - preset.keys():
+            raise ValueError(f"method {name!r}: {cls.__name__} has no default for {sorted(bare)}; give one, or preset it in @register")
         entry = MethodEntry(name, cls, preset)
-        if name in RESERVED:
-            raise ValueError(f"method name {name!r} is reserved for the harness's own row")
-        if name in _methods and _methods[name].cls is not cls:
+        if name in (*RESERVED, ALL):
+            raise ValueError(f"method name {name!r} is reserved; choose another")
+        if name in _methods:
             raise ValueError(f"method {name!r} is already registered by {_methods[name].origin}; choose another name ({entry.origin})")
         _methods[name] = entry
         return cls
@@ -130,16 +140,19 @@ def task(name: str) -> Task:
 
 
 def load_plugin(path: Path) -> list[str]:
-    """Import a plugin from a file; the names of the methods it registered.
+    """Import a plugin from a file, once; the names of the methods and tasks that it brought.
 
     Raises:
         InputError: no such file, it raises at import, or it registers nothing.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such plugin file")
+    path = path.resolve()
+    if path in _plugins:
+        return _plugins[path]
     _discover()
     before = set(_methods) | set(_tasks)
-    name = f"bench_plugin_{path.stem}"
+    name = f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: not a Python file")
@@ -148,11 +161,12 @@ def load_plugin(path: Path) -> list[str]:
     try:
         spec.loader.exec_module(module)
         _take_tasks(module)
-    except Exception as error:  # a plugin may raise anything; the user sees what and where
-        raise InputError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # a plugin may raise anything; the user sees what and where
+        raise InputError(f"{path}: cannot be imported: {brief(error)}") from error
     added = sorted((set(_methods) | set(_tasks)) - before)
     if not added:
         raise InputError(f"{path}: registers no method and no task; decorate the class with @register('name')")
+    _plugins[path] = added
     return added
 
 
@@ -165,15 +179,15 @@ def _discover() -> None:
         for name in _modules(entry_point.value, entry_point.name):
             try:
                 _take_tasks(importlib.import_module(name))
-            except Exception as error:  # one broken plugin must not take the others with it
-                _broken[name] = f"{type(error).__name__}: {error}"
+            except (Exception, SystemExit) as error:  # one broken plugin must not take the others with it
+                _broken[name] = brief(error)
 
 
 def _modules(value: str, label: str) -> Iterator[str]:
     try:
         module = importlib.import_module(value)
-    except Exception as error:
-        _broken[f"{label} = {value}"] = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:
+        _broken[f"{label} = {value}"] = brief(error)
         return
     yield value
     for found in pkgutil.iter_modules(getattr(module, "__path__", [])):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmark import store
+from benchmark.alike import check_alike
 from benchmark.cell import Cell, failed
 from benchmark.workers import Event, Finished, run_here, run_in_processes
 
@@ -13,10 +14,21 @@ BIG = 200_000_000
 """Bytes of weights from which a model is given all cores rather than a share."""
 
 
-def missing(cells: Sequence[Cell], out: Path, retry_failed: bool) -> list[Cell]:
-    """The cells that have no record in the results folder, and, where asked for, those on record as failed."""
-    found = [(cell, store.find(out, cell.spec)) for cell in cells]
-    return [cell for cell, record in found if record is None or (retry_failed and record.status == "failed")]
+def missing(cells: Sequence[Cell], out: Path, retry_failed: bool = False, fresh: bool = False) -> list[Cell]:
+    """The cells that have no record in the results folder and, where asked for, those on record as failed, or all of them.
+
+    Raises:
+        InputError: the folder holds records that these cells cannot stand beside, or that cannot be read.
+    """
+    records = {record.spec.key(): record for record in store.read_all(out)}
+    specs = [record.spec for record in records.values()] + [cell.spec for cell in cells]
+    check_alike(specs, f"{out} holds one kind already, name another folder with --out")
+
+    def is_missing(cell: Cell) -> bool:
+        record = records.get(cell.spec.key())
+        return record is None or fresh or (retry_failed and record.status == "failed")
+
+    return [cell for cell in cells if is_missing(cell)]
 
 
 def run(cells: Sequence[Cell], out: Path, jobs: int, report: Callable[[Event], None]) -> None:

@@ -1,0 +1,40 @@
+"""Which cells may lie in one results folder: of one model and one protocol and, task by task, the same data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from benchmark.errors import InputError
+from benchmark.record import Spec
+
+SHOWN = 3
+
+
+def check_alike(specs: Iterable[Spec], remedy: str) -> None:
+    """See that cells can stand side by side.
+
+    Raises:
+        InputError: they are of different models, protocols or, for one task, data; it says which, and ends with `remedy`.
+    """
+    specs = list(specs)
+    _check_same("models", specs, lambda spec: f"{spec.model} ({spec.model_fingerprint[:12]})", remedy)
+    _check_same("protocols", specs, lambda spec: spec.protocol.model_dump_json(), remedy)
+    for task in sorted({spec.task for spec in specs}):
+        of_task = [spec for spec in specs if spec.task == task]
+        _check_same(f"data for {task}", of_task, lambda spec: spec.data_fingerprint[:12], remedy)
+
+
+def _check_same(what: str, specs: Iterable[Spec], identity: Callable[[Spec], str], remedy: str) -> None:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for spec in specs:
+        found[identity(spec)].append(f"{spec.task}--{spec.method}--{spec.key()}")
+    if len(found) < 2:
+        return
+    told = "; ".join(f"{name}: {_few(names)}" for name, names in sorted(found.items(), key=lambda item: len(item[1])))
+    raise InputError(f"records of different {what} cannot stand in one leaderboard: {told}; {remedy}")
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
