@@ -70,8 +70,6 @@ def make_lab(splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int,
     """
     out.mkdir(parents=True, exist_ok=True)
     trained = next(iter(splits.values())).trained
-    tokenizer = train_tokenizer(trained, recipe)
-    tokenizer.save_pretrained(out / "tokenizer")
     trainings = []
     for seed in range(seeds):
         folder = out if seed == 0 else out / SECOND_SEED
@@ -80,7 +78,10 @@ def make_lab(splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int,
         trainings.append(Training(f"target{label}", folder / TARGET, out / "tokenizer", trained, seeded))
         for task, its in splits.items():
             trainings.append(Training(f"without {task}{label}", reference_folder(folder, task), out / "tokenizer", its.reference, seeded))
-    _train_all([training for training in trainings if not _made(training)], jobs, report)
+    missing = [training for training in trainings if not _made(training)]
+    if missing:
+        train_tokenizer(trained, recipe).save_pretrained(out / "tokenizer")
+    _train_all(missing, jobs, report)
     lab = _manifest(out, splits, recipe, seeds)
     store.write_file(out / MANIFEST, (lab.model_dump_json(indent=2) + "\n").encode())
     return lab
