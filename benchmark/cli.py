@@ -27,6 +27,9 @@ USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 QUICK = {"max_steps": 8, "growth": 2.0, "limit": 3}
 """What `--quick` cuts of the protocol: a trial of the machinery, not a measurement to publish."""
 
+WIDTH = 120
+"""Columns of the table where it goes to a file or a pipe."""
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -112,7 +115,7 @@ def run(
     todo = runner.missing(cells, folder, retry_failed, fresh)
     jobs = jobs or runner.fitting_jobs(resolve_model(model).folder, device, os.cpu_count() or 1)
     if not quiet:
-        err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run")
+        err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)
     if todo:
         with progress.shown(len(todo), err, quiet) as report:
             runner.run(todo, folder, jobs, report)
@@ -197,7 +200,7 @@ def sweep(
     _, cells = plan(options, {entry.name: sweeping.settings(entry, trials) for entry in entries})
     cells = [cell for cell in cells if cell.spec.method not in registry.RESERVED]
     todo = runner.missing(cells, folder)
-    err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run")
+    err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)
     if todo:
         with progress.shown(len(todo), err, quiet=False) as report:
             runner.run(todo, folder, jobs or runner.fitting_jobs(source.folder, "cpu", os.cpu_count() or 1), report)
@@ -226,7 +229,7 @@ def _publish(folder: Path, quiet: bool) -> int:
         raise InputError(f"{folder}: no such results folder; `bench run` makes one")
     board = render.publish(folder)
     if not quiet:
-        out.print(render.terminal_table(board))
+        out.print(render.terminal_table(board), width=None if out.is_terminal else WIDTH)
         out.print(f"{folder / 'leaderboard.md'} (.csv, .json, .html) and {folder / 'figures'}", markup=False, soft_wrap=True)
     failed = [record for record in store.read_all(folder) if record.status in ("failed", "diverged")]
     for record in failed:

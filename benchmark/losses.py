@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark.model import LanguageModel
 from benchmark.passages import Passages
+
+IGNORED = -100
+"""Target of a position that predicts nothing."""
 
 
 def token_nll(logits: Tensor, batch: Passages) -> tuple[Tensor, Tensor]:
@@ -22,8 +24,10 @@ def token_nll(logits: Tensor, batch: Passages) -> tuple[Tensor, Tensor]:
     """
     batch = batch.to(logits.device)
     mask = batch.mask[:, 1:]
-    nll = F.cross_entropy(logits[:, :-1].transpose(1, 2), batch.ids[:, 1:], reduction="none")
-    return torch.where(mask, nll, 0.0), mask
+    # every position is kept, the last with nothing to predict, since leaving it out would copy the logits
+    targets = F.pad(batch.ids[:, 1:].masked_fill(~mask, IGNORED), (0, 1), value=IGNORED)
+    nll = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    return nll.view_as(batch.ids)[:, :-1], mask
 
 
 def cross_entropy(lm: LanguageModel, batch: Passages) -> Tensor:

@@ -17,7 +17,7 @@ from benchmark.model import LanguageModel
 from benchmark.passages import Passages
 from benchmark.record import Documents, Measurement
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 4096
 """Tokens, padding included, run through the model at once."""
 
 
@@ -75,7 +75,7 @@ def _measure_set(lm: LanguageModel, name: str, text: EvaluationText) -> Document
     for batch in text.batches():
         logits = lm.logits(batch)
         losses, mask = token_nll(logits, batch)
-        hits = (logits[:, :-1].argmax(dim=-1) == batch.ids[:, 1:].to(logits.device)) & mask
+        hits = (logits.argmax(dim=-1)[:, :-1] == batch.ids[:, 1:].to(logits.device)) & mask
         nll.index_add_(0, batch.document, losses.double().sum(dim=1).cpu())
         correct.index_add_(0, batch.document, hits.sum(dim=1).cpu())
         tokens.index_add_(0, batch.document, mask.sum(dim=1).cpu())

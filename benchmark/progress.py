@@ -55,7 +55,7 @@ def _live(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
                 progress.remove_task(running.pop(key))
                 progress.advance(cells)
                 if event.death:
-                    progress.console.print(f"{title(event.cell)}: failed: {event.death}", markup=False, highlight=False)
+                    progress.console.print(f"{title(event.cell)}: failed: {event.death}", markup=False, highlight=False, soft_wrap=True)
 
         yield show
 
@@ -75,7 +75,10 @@ def _plain(total: int, console: Console) -> Callable[[Event], None]:
         left = elapsed / done * (total - done)
         outcome = f"failed: {event.death}" if event.death else "done"
         console.print(
-            f"[{done}/{total}] {title(event.cell)}: {outcome}; {elapsed:.0f} s, about {left:.0f} s left", markup=False, highlight=False
+            f"[{done}/{total}] {title(event.cell)}: {outcome}; {elapsed:.0f} s, about {left:.0f} s left",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
     return show

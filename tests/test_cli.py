@@ -1,0 +1,306 @@
+"""The command line: what it prints, and that everything a user can get wrong is one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from records import record, spec, suite
+
+from benchmark import LanguageModel, cli, registry, store
+
+METHOD = '''
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from benchmark import LanguageModel, Request, UnlearningMethod, register
+
+
+@register("{name}")
+@dataclass(frozen=True)
+class Fade(UnlearningMethod):
+    """Make every weight a little smaller."""
+
+    by: float = 0.99
+    """What weights are multiplied by at each step."""
+
+    search: ClassVar = {{"by": (0.98, 0.99)}}
+
+    def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
+        """Yield twice."""
+        for _ in range(2):
+            with torch.no_grad():
+                for parameter in lm.model.parameters():
+                    parameter.mul_(self.by)
+            yield
+'''
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Said]:
+    """Run the command line in this process, in an empty folder; plugins are forgotten afterwards."""
+    registry.methods()
+    for name in ("_methods", "_tasks", "_broken", "_plugins"):
+        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return Said(int(ended.value.code or 0), told.out, told.err)
+
+    return run
+
+
+@pytest.fixture
+def complaint(bench: Callable[..., Said]) -> Callable[..., str]:
+    """What is said about bad input: one line on stderr, nothing on stdout, exit code 2."""
+
+    def run(*arguments: object) -> str:
+        said = bench(*arguments)
+        assert (said.code, said.out) == (2, "")
+        assert re.fullmatch(r"bench: error: .*\n", said.err), said.err
+        return said.err.removeprefix("bench: error: ").removesuffix("\n")
+
+    return run
+
+
+@pytest.fixture
+def on_tiny(tiny_lm: Callable[..., LanguageModel], tiny_corpus: Path) -> tuple[object, ...]:
+    """Options that name the tiny model and data, and one task."""
+    return ("--model", tiny_lm().folder, "--data", tiny_corpus, "--tasks", "books")
+
+
+@pytest.fixture
+def on_lab(tiny_lab: Path, tiny_corpus: Path) -> tuple[object, ...]:
+    """The same with a lab, in which there is something to forget."""
+    return ("--model", tiny_lab, "--data", tiny_corpus, "--tasks", "books")
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    file = tmp_path / "fade.py"
+    file.write_text(METHOD.format(name="fade"))
+    return file
+
+
+def data(folder: Path, lines: int, bad: str = "") -> Path:
+    """A data folder with one domain."""
+    folder.mkdir()
+    rows = [json.dumps({"id": str(i), "text": f"some words {i}"}) for i in range(lines)]
+    (folder / "books.jsonl").write_text("\n".join([*rows, bad]))
+    return folder
+
+
+def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed `bench` in a process of its own."""
+    command = [Path(sys.executable).with_name("bench"), *map(str, arguments)]
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_comes_without_anything_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from benchmark import cli\n"
+        "sys.argv = ['bench', '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit as ended: print('code', ended.code or 0)\n"
+        "print('heavy', sorted({'torch', 'transformers', 'numpy', 'pandas', 'scipy', 'pydantic'} & set(sys.modules)))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert "Usage: " in ran.stdout
+    assert ran.stdout.endswith("code 0\nheavy []\n")
+    assert ran.stderr == ""
+
+
+@pytest.mark.parametrize(("arguments", "named"), [((), "leaderboard"), (("--help",), "leaderboard"), (("lab",), "train")])
+def test_help(bench: Callable[..., Said], arguments: tuple[str, ...], named: str) -> None:
+    said = bench(*arguments)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("Usage: ")
+    assert f"  {named} " in said.out
+
+
+def test_the_installed_command_fails_in_one_line(tmp_path: Path) -> None:
+    ran = process("leaderboard", tmp_path / "none", NO_COLOR="1")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == f"bench: error: {tmp_path / 'none'}: no such results folder; `bench run` makes one\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("rnu",), "No such command 'rnu'. Did you mean 'run'?"),
+        (("run", "--metods", "all"), "No such option: --metods"),
+        (("run", "--limit", "few"), "Invalid value for '--limit': "),
+        (("run", "--limit", "1"), "--limit 1: at least 2 documents are needed for an interval"),
+        (("run", "--jobs", "0"), "Invalid value for '--jobs': "),
+        (("run", "--seeds", "0"), "Invalid value for '--seeds': "),
+        (("sweep", "--trials", "0"), "Invalid value for '--trials': "),
+        (("sweep", "--jobs", "0"), "Invalid value for '--jobs': "),
+        (("show",), "Missing argument "),
+        (("show", "selectve-pruning"), "unknown method 'selectve-pruning'; did you mean 'selective-pruning'?"),
+        (("list", "method"), "Invalid value for "),
+        (("list", "methods", "--plugin", "none.py"), "none.py: no such plugin file"),
+        (("lab", "trian"), "No such command 'trian'. Did you mean 'train'?"),
+        (("lab", "train", "--data", "none"), "none: no such folder; data is a folder of <domain>.jsonl[.gz] files"),
+        (("leaderboard", "none"), "none: no such results folder; `bench run` makes one"),
+    ],
+)
+def test_bad_arguments(complaint: Callable[..., str], arguments: tuple[str, ...], said: str) -> None:
+    assert complaint(*arguments).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--methods", "gradient-asent"), "unknown method 'gradient-asent'; did you mean 'gradient-ascent'?"),
+        (("--methods", ","), "--methods: no name given; name some, or all"),
+        (("--tasks", "boks"), "unknown task 'boks'; did you mean 'books'?"),
+        (("--model", "pythia-410"), "unknown model 'pythia-410'; did you mean 'pythia-410m'?"),
+        (("--model", "./none"), "./none: no such model folder"),
+        (("--model", "."), ".: no config.json; expected a Hugging Face model folder"),
+        (("--device", "gpu"), "device 'gpu' cannot be used: "),
+        (("--set", "gradient-ascent.lr=fast"), "--set gradient-ascent.lr=fast: expected a number"),
+        (("--set", "gradient-ascent.rl=1"), "unknown field of gradient-ascent 'rl'; did you mean 'lr'?"),
+        (("--set", "lr"), "--set lr: expected method.field=value, as in gradient-ascent.lr=1e-5"),
+        (("--data", "none"), "none: no such folder; data is a folder of <domain>.jsonl[.gz] files"),
+        (("--plugin", "none.py"), "none.py: no such plugin file"),
+    ],
+)
+def test_bad_options_of_a_run(complaint: Callable[..., str], on_tiny: tuple[object, ...], arguments: tuple[str, ...], said: str) -> None:
+    assert complaint("run", *on_tiny, *arguments).startswith(said)
+    assert not list(Path().iterdir())
+
+
+def test_data_that_cannot_be_used(complaint: Callable[..., str], on_tiny: tuple[object, ...], tmp_path: Path) -> None:
+    bad = data(tmp_path / "bad", 3, '{"id": 3, "text":')
+    assert complaint("run", *on_tiny, "--data", bad).startswith(f"{bad / 'books.jsonl'}, line 4: not JSON")
+    small = data(tmp_path / "small", 8)
+    assert complaint("run", *on_tiny, "--data", small).startswith(f"{small}: domain 'books': 8 documents are too few to split")
+
+
+def test_a_results_folder_that_cannot_be_written(complaint: Callable[..., str], on_tiny: tuple[object, ...], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert complaint("run", *on_tiny, "--quiet", "--out", out).startswith(f"cannot write to {out}: ")
+
+
+def test_a_results_folder_that_another_run_holds(complaint: Callable[..., str], on_tiny: tuple[object, ...], tmp_path: Path) -> None:
+    with store.lock(tmp_path / "out"):
+        message = complaint("run", *on_tiny, "--quiet", "--out", tmp_path / "out")
+    assert message == f"another run (pid {os.getpid()}) is writing to {tmp_path / 'out'}; wait for it, or name another folder"
+
+
+def test_a_results_folder_with_records_of_another_model(complaint: Callable[..., str], on_tiny: tuple[object, ...], tmp_path: Path) -> None:
+    store.write(tmp_path, record(spec("original", "books")))
+    for more in ((), ("--fresh",), ("--quick",)):
+        message = complaint("run", *on_tiny, "--out", tmp_path, *more)
+        assert message.startswith("records of different models cannot stand in one leaderboard: ")
+        assert message.endswith(f"{tmp_path} holds one kind already, name another folder with --out")
+    assert [file.name for file in tmp_path.iterdir() if file.name != "here"] == ["records"]
+
+
+def test_a_leaderboard_of_nothing(complaint: Callable[..., str], tmp_path: Path) -> None:
+    assert complaint("leaderboard", tmp_path) == "there are no records to show; run `bench run` first"
+
+
+def test_a_leaderboard_from_records(bench: Callable[..., Said], tmp_path: Path) -> None:
+    for made in suite():
+        store.write(tmp_path, made)
+    said = bench("leaderboard", tmp_path)
+    assert said.code == cli.FAILED, "one cell of the suite failed"
+    assert re.search(r"^ *1 +gradient-difference ", said.out, re.MULTILINE)
+    assert said.err == "books fragile: failed: out of memory in step 3\n"
+    assert {"leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.html"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_list(bench: Callable[..., Said]) -> None:
+    tasks = bench("list", "tasks").out.splitlines()
+    assert tasks[0] == "arxiv          forget some LaTeX of research papers, keep the others"
+    assert [line.split()[0] for line in tasks] == list(registry.tasks())
+    methods = bench("list", "methods").out
+    assert [line.split()[0] for line in methods.splitlines()] == list(registry.methods())
+    assert re.search(r"^gradient-ascent +Ascend on the loss of the forget set\. Yao et al\. 2024", methods, re.MULTILINE)
+    models = bench("list", "models").out
+    assert models.splitlines()[0].split()[0] == "lab"
+    assert re.search(r"^pythia-410m +EleutherAI/pythia-410m$", models, re.MULTILINE)
+
+
+def test_a_plugin_is_listed_and_shown(bench: Callable[..., Said], plugin: Path) -> None:
+    assert "fade " in bench("list", "methods", "--plugin", plugin).out
+    said = bench("show", "fade", "--plugin", plugin)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines() == [
+        f"fade  ({plugin}:11)",
+        "",
+        "Make every weight a little smaller.",
+        "",
+        "Hyper-parameters, changed with --set METHOD.FIELD=VALUE:",
+        "  by: float = 0.99  What weights are multiplied by at each step.",
+    ]
+
+
+def test_broken_plugins_are_told_of(bench: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_broken", {"strangers.own": "ValueError: [no] way"})
+    said = bench("list", "methods")
+    assert said.code == 0
+    assert said.err == "bench: warning: plugin strangers.own cannot be imported: ValueError: [no] way\n"
+
+
+def test_a_bad_message_is_still_one_line(complaint: Callable[..., str], tmp_path: Path) -> None:
+    assert (
+        complaint("leaderboard", tmp_path / "two\nlines [b]") == f"{tmp_path}/two lines [b]: no such results folder; `bench run` makes one"
+    )
+
+
+def test_a_run_with_a_plugin(bench: Callable[..., Said], on_lab: tuple[object, ...], plugin: Path) -> None:
+    """From the command line to a leaderboard in the default folder, in one process; the second time nothing is left to do."""
+    command = ("run", *on_lab, "--methods", "fade", "--plugin", plugin, "--jobs", 1)
+    said = bench(*command, "--quick")
+    folder = Path("results") / "tiny-lab-quick"
+    assert said.code == 0, said.err
+    assert said.err.startswith(f"3 cells, 0 on record in {folder}, 3 to run\n")
+    assert "fade" in said.out
+    assert (folder / "leaderboard.md").is_file()
+    assert bench(*command, "--quick").err == f"3 cells, 3 on record in {folder}, 0 to run\n"
+    for arguments, name in ((("--limit", 2), "limit-2"), (("--quick", "--limit", 2), "quick-limit-2")):
+        said = bench(*command, *arguments, "--quiet")
+        assert (said.code, said.out, said.err) == (0, "", "")
+        assert len(store.read_all(Path("results") / f"tiny-lab-{name}")) == 3
+    refused = bench(*command, "--out", folder)
+    assert refused.code == 2
+    assert refused.err.startswith("bench: error: records of different protocols cannot stand in one leaderboard: ")
+
+
+def test_a_sweep(bench: Callable[..., Said], on_lab: tuple[object, ...], plugin: Path, tmp_path: Path) -> None:
+    said = bench("sweep", *on_lab, "--methods", "fade", "--plugin", plugin, "--jobs", 1, "--trials", 2, "--out", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert "| fade | **by=0.9" in said.out
+    assert (tmp_path / "out" / "sweep.md").read_text() == said.out[:-1]
+    refused = bench("sweep", *on_lab, "--methods", "fade", "--plugin", plugin, "--trials", 3, "--out", tmp_path / "out")
+    assert (refused.code, refused.err) == (
+        2,
+        "bench: error: method 'fade' declares 2 settings to search; every method needs 3 for equal trials\n",
+    )
