@@ -27,10 +27,7 @@ USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 QUICK = {"max_steps": 8, "growth": 2.0, "limit": 3}
 """What `--quick` cuts of the protocol: a trial of the machinery, not a measurement to publish."""
 
-WIDTH = 120
-"""Columns of the table where it goes to a file or a pipe."""
-
-out = Console(highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True, highlight=False)
 
 Plugins = Annotated[
@@ -229,7 +226,7 @@ def _publish(folder: Path, quiet: bool) -> int:
         raise InputError(f"{folder}: no such results folder; `bench run` makes one")
     board = render.publish(folder)
     if not quiet:
-        out.print(render.terminal_table(board), width=None if out.is_terminal else WIDTH)
+        out.print(render.terminal_table(board))
         out.print(f"{folder / 'leaderboard.md'} (.csv, .json, .html) and {folder / 'figures'}", markup=False, soft_wrap=True)
     failed = [record for record in store.read_all(folder) if record.status in ("failed", "diverged")]
     for record in failed:
