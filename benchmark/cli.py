@@ -248,6 +248,7 @@ def _warn_of_broken_plugins() -> None:
 @lab_app.command("train")
 def lab_train(
     out_folder: Annotated[Path, typer.Option("--out", help="Where the lab goes.")] = Path("lab"),
+    tasks: Annotated[str, typer.Option(help="Tasks to train a reference for; names separated by commas, or all.")] = "all",
     data: Annotated[Path | None, typer.Option(help="Folder of <domain>.jsonl[.gz] to use instead of the bundled text.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=2, help="2: train everything twice and measure the noise floor.")] = 1,
     jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time [default: one a core].", show_default=False)] = None,
@@ -267,7 +268,8 @@ def lab_train(
 
     given = {"hidden": hidden, "layers": layers, "vocabulary": vocabulary, "epochs": epochs}
     recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
-    splits = {name: split(task, load_corpus(data or task.corpus)) for name, task in registry.tasks().items()}
+    chosen = registry.tasks().values() if tasks == "all" else [registry.task(name) for name in _names(tasks)]
+    splits = {task.name: split(task, load_corpus(data or task.corpus)) for task in chosen}
     with progress.training(err) as report:
         lab = make_lab(splits, recipe, out_folder, jobs or os.cpu_count() or 1, seeds, report)
     out.print(

@@ -39,6 +39,7 @@ def descend(
     for _ in range(steps):
         value = loss(*(next(stream) for stream in batches))
         value.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         yield
