@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,12 +144,15 @@ def test_it_works_where_embeddings_are_tied(method: UnlearningMethod, tiny_lm: M
     assert not torch.equal(output(lm, request.forget), before)
 
 
-def first_windows(text: Passages, size: int, generator: torch.Generator) -> Passages:
-    """The first batch of a stream, drawn by hand: pass after pass in random order."""
-    order: list[int] = []
-    while len(order) < size:
-        order += torch.randperm(len(text), generator=generator).tolist()
-    return text.take(torch.tensor(order[:size]))
+def drawn(texts: Sequence[Passages], size: int, generator: torch.Generator) -> Iterator[list[Passages]]:
+    """Batches drawn by hand: of each text, pass after pass in random order."""
+    orders: list[list[int]] = [[] for _ in texts]
+    while True:
+        for text, order in zip(texts, orders, strict=True):
+            while len(order) < size:
+                order += torch.randperm(len(text), generator=generator).tolist()
+        yield [text.take(torch.tensor(order[:size])) for text, order in zip(texts, orders, strict=True)]
+        orders = [order[size:] for order in orders]
 
 
 def hugging_face_loss(lm: LanguageModel, text: Passages) -> Tensor:
@@ -166,23 +169,26 @@ LOSSES: list[tuple[UnlearningMethod, tuple[str, ...], Callable[..., Any], int]] 
 
 
 @pytest.mark.parametrize(("method", "streams", "loss", "batch"), LOSSES, ids=lambda value: type(value).__name__)
-def test_the_first_step_is_that_of_plain_pytorch(
+def test_the_first_steps_are_those_of_plain_pytorch(
     tiny_lm: Models, request_for: Requests, method: Any, streams: tuple[str, ...], loss: Callable[..., Tensor], batch: int
 ) -> None:
     lm, plain = tiny_lm(), tiny_lm()
     request = request_for(lm, seed=3)
-    next(iter(method.unlearn(lm, request)))
-    generator = torch.Generator().manual_seed(3)
-    texts = [first_windows(getattr(request, name), batch, generator) for name in streams]
+    list(follow(method, lm, request, steps=3))
+    batches = drawn([getattr(request, name) for name in streams], batch, torch.Generator().manual_seed(3))
     optimizer = torch.optim.AdamW(plain.model.parameters(), lr=method.lr, weight_decay=0.0)
-    loss(*(hugging_face_loss(plain, text) for text in texts)).backward()
-    norm = torch.nn.utils.clip_grad_norm_(plain.model.parameters(), 1.0)
-    assert norm > 1  # clipping was put to the test
-    optimizer.step()
+    gradients = []
+    for texts in itertools.islice(batches, 3):
+        optimizer.zero_grad()
+        loss(*(hugging_face_loss(plain, text) for text in texts)).backward()
+        assert torch.nn.utils.clip_grad_norm_(plain.model.parameters(), 1.0) > 1  # clipping is put to the test
+        gradients.append([parameter.grad.abs() for parameter in plain.model.parameters()])
+        optimizer.step()
     compared = 0
-    for ours, theirs, untouched in zip(lm.model.parameters(), plain.model.parameters(), tiny_lm().model.parameters(), strict=True):
-        telling = theirs.grad.abs() > 1e-5  # where a gradient is next to nothing, rounding decides the step
-        torch.testing.assert_close(ours[telling], theirs[telling], rtol=0, atol=1e-2 * method.lr)
-        assert not torch.isclose(ours[telling], untouched[telling], rtol=0, atol=0.5 * method.lr).any()
-        compared += int(telling.sum())
-    assert compared > 1000
+    for ours, theirs, untouched, *sizes in zip(
+        lm.model.parameters(), plain.model.parameters(), tiny_lm().model.parameters(), *gradients, strict=True
+    ):
+        telling = torch.stack(sizes).min(dim=0).values > 1e-4  # where a gradient is next to nothing, rounding decides the step
+        torch.testing.assert_close(ours[telling], theirs[telling], rtol=0, atol=2e-3 * method.lr + 1e-6)
+        compared += int(((ours - untouched).abs() > 0.5 * method.lr)[telling].sum())
+    assert compared > 500
