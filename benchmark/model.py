@@ -22,6 +22,9 @@ from benchmark.passages import Passages, passages
 UNBOUNDED = 2048
 """Context length in tokens of a model whose config names none."""
 
+IDENTITY = ("config.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json")
+"""Files of a model folder that decide what it computes."""
+
 
 @dataclass(frozen=True)
 class LanguageModel:
@@ -152,7 +155,7 @@ def model_fingerprint(folder: Path) -> str:
     check_model_folder(folder)
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
-        if file.suffix in {".json", ".safetensors", ".model", ".txt"}:
+        if any(file.match(pattern) for pattern in IDENTITY):
             digest.update(json.dumps([file.name, file.stat().st_size]).encode())
             with file.open("rb") as stream:
                 while chunk := stream.read(1 << 20):

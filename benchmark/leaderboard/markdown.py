@@ -23,13 +23,14 @@ def _section(section: Section) -> str:
     if section.facts:
         parts.append("".join(f"- **{_escape(label)}**: {_escape(sentence)}\n" for label, sentence in section.facts))
     for table in section.tables:
-        parts += ([f"**{_escape(table.caption)}**\n"] if table.caption else []) + [_table(table)]
+        parts += ([f"**{_escape(table.caption)}**\n"] if table.caption else []) + [table_text(table)]
     if section.figure:
         parts.append(f"![{_escape(section.title)}](figures/{section.figure}.svg)\n")
     return "\n".join(parts)
 
 
-def _table(table: Table) -> str:
+def table_text(table: Table) -> str:
+    """A GitHub-flavoured table."""
     rows = [[_cell(cell) for cell in row] for row in table.rows]
     alignment = ["left" if left else "right" for left in table.flush_left]
     return tabulate(rows, [_cell(title) for title in table.header], tablefmt="pipe", colalign=alignment, disable_numparse=True) + "\n"
