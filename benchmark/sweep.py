@@ -29,41 +29,45 @@ class Trial:
 
 
 def settings(entry: MethodEntry, count: int) -> list[dict[str, Scalar]]:
-    """`count` settings from a method's search space: a seeded draw, the row's own defaults always among them.
+    """`count` settings from a method's search space, in its order: all of them, or a seeded draw.
 
     Raises:
         InputError: the space has fewer settings than that.
     """
-    fields = [name for name in entry.cls.search if name not in entry.preset]
-    space = [dict(zip(fields, values, strict=True)) for values in itertools.product(*(entry.cls.search[name] for name in fields))]
+    space = [dict(zip(entry.cls.search, values, strict=True)) for values in itertools.product(*entry.cls.search.values())]
     if len(space) < count:
         raise InputError(f"method {entry.name!r} declares {len(space)} settings to search; every method needs {count} for equal trials")
-    built = entry.build()
-    default = {name: getattr(built, name) for name in fields}
-    others = [setting for setting in space if setting != default]
-    return [default, *random.Random(0).sample(others, count - 1)]
+    drawn = random.Random(0).sample(range(len(space)), count)
+    return [space[index] for index in sorted(drawn)]
 
 
 def trials(records: Sequence[Record], entries: Sequence[MethodEntry], tasks: Sequence[str], budget: float) -> list[Trial]:
-    """The trials on record, best first within each method.
+    """The trials on record, best first within each method; of equal ones, the row's own default first.
 
     Merit is the best validation forget score within the budget, or the best top-1 difference where there is no score;
     doing nothing has merit 0.
     """
     found: dict[tuple[str, str], dict[str, float]] = {}
     meaning: dict[tuple[str, str], tuple[str, dict[str, Scalar]]] = {}
+    defaults = {}
     for entry in entries:
+        built = entry.build()
+        defaults[entry.name] = {name: getattr(built, name) for name in entry.cls.search}
         for record in records:
             if record.spec.method != entry.name or record.spec.task not in tasks:
                 continue
-            setting = {name: record.spec.hyperparameters[name] for name in entry.cls.search if name not in entry.preset}
+            setting = {name: record.spec.hyperparameters[name] for name in entry.cls.search}
             key = (entry.name, repr(setting))
             meaning[key] = entry.name, setting
             found.setdefault(key, {})
             if record.status == "ok":
                 found[key][record.spec.task] = merit(record.trajectory, budget)
     made = [Trial(*meaning[key], merits if len(merits) == len(tasks) else {}) for key, merits in found.items()]
-    return sorted(made, key=lambda trial: (trial.method, trial.mean is None, -(trial.mean or 0.0)))
+
+    def place(trial: Trial) -> tuple[str, bool, float, bool, str]:
+        return trial.method, trial.mean is None, -(trial.mean or 0.0), trial.setting != defaults[trial.method], repr(trial.setting)
+
+    return sorted(made, key=place)
 
 
 def merit(trajectory: Sequence[Step], budget: float) -> float:

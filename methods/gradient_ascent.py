@@ -17,11 +17,11 @@ class GradientAscent(UnlearningMethod):
     loss = -CE(forget)
     """
 
-    lr: float = 3e-5
+    lr: float = 1e-4
     """Learning rate of AdamW."""
     steps: int = 60
     """Optimiser steps."""
-    batch: int = 12
+    batch: int = 24
     """Windows of forget text a step."""
 
     search: ClassVar = {"lr": (1e-5, 3e-5, 1e-4), "batch": (12, 24)}

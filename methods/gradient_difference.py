@@ -10,7 +10,7 @@ from benchmark import Kept, LanguageModel, Passages, Request, UnlearningMethod, 
 
 
 @register("gradient-difference")
-@register("gradient-difference-general", kept="general")
+@register("gradient-difference-general", kept="general", retain_weight=1.0)
 @dataclass(frozen=True)
 class GradientDifference(UnlearningMethod):
     """Ascend on the forget set while descending on text to be kept. Yao et al. 2024 (arXiv:2402.15159), methods 4 and 5.
@@ -20,7 +20,7 @@ class GradientDifference(UnlearningMethod):
     The paper weighs both terms alike (`retain_weight=1`); its "general" and "in-distribution" variants are `kept`.
     """
 
-    lr: float = 1e-4
+    lr: float = 2e-4
     """Learning rate of AdamW."""
     retain_weight: float = 2.0
     """Weight of the descent term."""

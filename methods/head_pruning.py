@@ -50,7 +50,7 @@ class HeadPruning(UnlearningMethod):
     kept: Kept = "both"
     """Text to spare: in-distribution (`retain`), `general`, or `both`."""
 
-    search: ClassVar = {"aggregate": ("mean", "median"), "importance": ("abs", "rms"), "kept": ("retain", "both")}
+    search: ClassVar = {"aggregate": ("mean", "median"), "importance": ("abs", "rms", "freq")}
 
     def __post_init__(self) -> None:
         check_choice("aggregate", self.aggregate, Aggregate)

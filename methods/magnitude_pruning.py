@@ -29,7 +29,7 @@ class MagnitudePruning(UnlearningMethod):
     torch keeps it in `nn.Linear`). Ranked over the whole model like selective pruning, but without data.
     """
 
-    where: Where = "feed-forward"
+    where: Where = "attention"
     """Neurons to prune: `feed-forward`, `attention`, or `both`, each ranked by itself."""
     step: float = 0.01
     """Fraction of the original neurons pruned each step."""

@@ -28,9 +28,9 @@ class RandomPruning(UnlearningMethod):
     As in the authors' code each layer loses the same number each step, whereas selective pruning ranks all layers together.
     """
 
-    where: Where = "feed-forward"
+    where: Where = "both"
     """Neurons to prune: `feed-forward`, `attention`, or `both`."""
-    step: float = 0.01
+    step: float = 0.005
     """Fraction of each layer's original neurons pruned each step."""
 
     search: ClassVar = {"where": ("feed-forward", "attention", "both"), "step": (0.005, 0.01)}

@@ -17,7 +17,7 @@ class RetainFinetuning(UnlearningMethod):
     loss = CE(kept)
     """
 
-    lr: float = 3e-4
+    lr: float = 1e-3
     """Learning rate of AdamW."""
     kept: Kept = "retain"
     """Text to train on: in-distribution (`retain`), `general`, or `both`."""

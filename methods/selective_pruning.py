@@ -27,7 +27,7 @@ from benchmark import (
 
 
 @register("selective-pruning")
-@register("selective-pruning-attention", where="attention", eps=1e-4)
+@register("selective-pruning-attention", where="attention", kept="both", eps=1e-4)
 @dataclass(frozen=True)
 class SelectivePruning(UnlearningMethod):
     """Prune neurons by importance on forget text over importance on kept text. Pochinkov & Schoots 2024 (arXiv:2403.01267).
@@ -50,10 +50,10 @@ class SelectivePruning(UnlearningMethod):
     """Keeps the score of a neuron unused on kept text finite."""
     tokens: int = 10_000
     """Tokens of forget text, and of kept text, that importance is measured on; 100,000 in the paper."""
-    kept: Kept = "both"
+    kept: Kept = "retain"
     """Text to spare: in-distribution (`retain`), `general`, or `both`."""
 
-    search: ClassVar = {"importance": ("abs", "rms", "std", "freq"), "kept": ("retain", "both")}
+    search: ClassVar = {"importance": ("abs", "rms", "freq"), "kept": ("retain", "both")}
 
     def __post_init__(self) -> None:
         check_choice("where", self.where, Where)
