@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from benchmark import scores
@@ -39,7 +40,7 @@ class Evaluation:
     test: Half
     baseline: Baseline
 
-    @property
+    @cached_property
     def scored(self) -> bool:
         """Whether forget scores mean anything here."""
         return scores.has_gap(self.baseline)
