@@ -119,9 +119,10 @@ class TestMaking:
         told = make({"books": splits["books"]}, tmp_path, QUICKER, seeds=2)
         assert {progress.name for progress in told} == {"target", "without books", "target (second seed)", "without books (second seed)"}
         reference = read_lab(tmp_path).references["books"]
-        assert reference.noise_floor is not None
+        assert reference.reference_noise is not None
         assert reference.target_noise is not None
-        assert 0 < reference.noise_floor < 1
+        assert 0 < min(reference.reference_noise, reference.target_noise)
+        assert reference.noise_floor == max(reference.reference_noise, reference.target_noise) < 1
         assert 0 < reference.target_noise < 1
         assert not equal(tmp_path / "target", tmp_path / "second-seed" / "target")
         assert documents_of(tmp_path / "without-books") == documents_of(tmp_path / "second-seed" / "without-books")

@@ -79,7 +79,7 @@ def test_aliases_name_the_pythia_suite() -> None:
 
 
 def lab(folder: Path, **changes: object) -> Path:
-    reference = Reference(splits="s", training_tokens=1, seconds=1.0, noise_floor=0.1, target_noise=0.1)
+    reference = Reference(splits="s", training_tokens=1, seconds=1.0, reference_noise=0.1, target_noise=0.1)
     manifest = Lab(recipe={}, parameters=1, threads=1, target_tokens=1, target_seconds=1.0, references={"arxiv": reference})
     folder.mkdir(exist_ok=True)
     (folder / MANIFEST).write_text(json.dumps(manifest.model_dump() | changes))

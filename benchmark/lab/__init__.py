@@ -31,10 +31,17 @@ class Reference(BaseModel):
     """Tokens seen in training, repetitions included."""
     seconds: float
     """Training time."""
-    noise_floor: float | None
+    reference_noise: float | None
     """How far the forget NLL (all documents) of two retrainings with different seeds is apart, nats; None: one seed."""
     target_noise: float | None
     """The same for two trainings of the target."""
+
+    @property
+    def noise_floor(self) -> float | None:
+        """The larger of the two: one pair of trainings may agree by luck. A gap within it means nothing."""
+        if self.reference_noise is None or self.target_noise is None:
+            return None
+        return max(self.reference_noise, self.target_noise)
 
 
 class Lab(BaseModel):

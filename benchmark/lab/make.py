@@ -166,7 +166,7 @@ def _manifest(out: Path, splits: Mapping[str, Splits], recipe: Recipe, seeds: in
             splits=its.fingerprint(),
             training_tokens=made["tokens"],
             seconds=made["seconds"],
-            noise_floor=_apart(reference_folder(out, task), reference_folder(out / SECOND_SEED, task), its) if seeds > 1 else None,
+            reference_noise=_apart(reference_folder(out, task), reference_folder(out / SECOND_SEED, task), its) if seeds > 1 else None,
             target_noise=_apart(out / TARGET, out / SECOND_SEED / TARGET, its) if seeds > 1 else None,
         )
     return Lab(

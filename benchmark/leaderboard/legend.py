@@ -149,7 +149,7 @@ def _reference(table: TaskTable) -> str:
         gap = table.gap
         told += f"; its NLL on forget less the target's is {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] nats a token"
     if table.noise_floor is not None:
-        told += f", two retrainings are {table.noise_floor:.3f} apart"
+        told += f", two honest trainings are {table.noise_floor:.3f} apart"
     return told
 
 
