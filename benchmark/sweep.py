@@ -74,7 +74,7 @@ def merit(trajectory: Sequence[Step], budget: float) -> float:
     """Best validation merit of a trajectory within a utility budget."""
     start = trajectory[0].top1
     inside = [step for step in trajectory if step.damage <= budget]
-    return max(0.0, *(top1_difference(step.top1, start) if step.score is None else step.score for step in inside))
+    return max([0.0, *(top1_difference(step.top1, start) if step.score is None else step.score for step in inside)])
 
 
 def table(trials: Sequence[Trial], tasks: Sequence[str], budget: float) -> str:

@@ -75,6 +75,7 @@ def test_merit_is_the_best_score_inside_the_budget() -> None:
 
 def test_doing_nothing_has_merit_zero() -> None:
     assert merit([step(0, 0.0, 0.0), step(1, 0.0, -3.0)], 0.05) == 0.0
+    assert merit([step(0, 0.06, 0.0), step(1, 0.07, 0.9)], 0.05) == 0.0
 
 
 def test_merit_without_a_score_is_the_top1_difference() -> None:
