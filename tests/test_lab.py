@@ -121,7 +121,7 @@ class TestMaking:
         reference = read_lab(tmp_path).references["books"]
         assert reference.reference_noise is not None
         assert reference.target_noise is not None
-        assert 0 < min(reference.reference_noise, reference.target_noise)
+        assert min(reference.reference_noise, reference.target_noise) > 0
         assert reference.noise_floor == max(reference.reference_noise, reference.target_noise) < 1
         assert 0 < reference.target_noise < 1
         assert not equal(tmp_path / "target", tmp_path / "second-seed" / "target")
