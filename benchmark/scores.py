@@ -51,8 +51,8 @@ def utility_damage(nll: Mapping[str, float], target: Mapping[str, float], refere
 
 
 def relative_drop(top1: float, target: float) -> float:
-    """1 - accuracy / accuracy of the target."""
-    return 1 - top1 / target
+    """1 - accuracy / accuracy of the target; 0 where the target has none to lose."""
+    return 1 - top1 / target if target else 0.0
 
 
 def top1_difference(top1: Mapping[str, float], target: Mapping[str, float]) -> float:
