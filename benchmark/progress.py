@@ -33,29 +33,29 @@ def _live(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
     from benchmark.workers import Finished, Started, Stepped
 
     columns = (
-        TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        cells = progress.add_task("cells", total=total, note="")
-        running: dict[str, TaskID] = {}
+        cells = progress.add_task("", total=total)
+        running: dict[str, str] = {}
 
         def show(event: Event) -> None:
-            key = event.cell.spec.key()
+            key, name = event.cell.spec.key(), title(event.cell)
             if isinstance(event, Started):
-                running[key] = progress.add_task(f"  {title(event.cell)}", total=None, note="")
+                running[key] = name
             elif isinstance(event, Stepped):
-                progress.update(running[key], note=f"step {event.step}")
+                running[key] = f"{name} (step {event.step})"
             elif isinstance(event, Finished):
-                progress.remove_task(running.pop(key))
+                del running[key]
                 progress.advance(cells)
                 if event.death:
-                    progress.console.print(f"{title(event.cell)}: failed: {event.death}", markup=False, highlight=False, soft_wrap=True)
+                    progress.console.print(f"{name}: failed: {event.death}", markup=False, highlight=False, soft_wrap=True)
+            progress.update(cells, description=", ".join(running.values()))
 
         yield show
 
