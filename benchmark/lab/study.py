@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmark import scores, store
 from benchmark.errors import InputError
 from benchmark.lab import Lab, read_lab
-from benchmark.record import Record
+from benchmark.record import Baseline, Documents, Record
 
 METHODS = ("gradient-difference", "selective-pruning", "random-pruning")
 HEADLINE = 1
@@ -48,7 +48,6 @@ def _line(lab: Lab, task: str, records: Sequence[Record]) -> list[str]:
     if not baselines:
         raise InputError(f"no records of task {task!r} for the lab of {name}; run it first")
     target, retrained = baselines[0].target_test, baselines[0].reference_test
-    gap = retrained["forget"].mean_nll - target["forget"].mean_nll
     worse = [math.expm1(retrained[kept].mean_nll - target[kept].mean_nll) for kept in scores.KEPT if kept in target]
     floor = "not measured" if reference.noise_floor is None else f"{reference.noise_floor:.3f}"
     return [
@@ -56,11 +55,21 @@ def _line(lab: Lab, task: str, records: Sequence[Record]) -> list[str]:
         f"{lab.parameters / 1e6:.2f} M",
         f"{reference.seconds / 60:.1f}",
         task,
-        f"{gap:.2f}",
+        f"{forget_gap(baselines[0]):.2f}",
         floor,
         ", ".join(f"{rise:+.1%}" for rise in worse),
         *(_score(records, method) for method in METHODS),
     ]
+
+
+def forget_gap(baseline: Baseline) -> float:
+    """Reference minus target mean token NLL over the whole forget set, both halves, nats."""
+    reference = _pooled(baseline.reference_validation["forget"], baseline.reference_test["forget"])
+    return reference - _pooled(baseline.target_validation["forget"], baseline.target_test["forget"])
+
+
+def _pooled(*halves: Documents) -> float:
+    return sum(sum(half.nll) for half in halves) / sum(sum(half.tokens) for half in halves)
 
 
 def _score(records: Sequence[Record], method: str) -> str:
