@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -163,6 +164,13 @@ def test_a_board_without_scores_is_published_too(tmp_path: Path) -> None:
     assert "figures/arxiv-domain.svg" in files
     assert "figures/overview.svg" not in files
     assert "overview" not in text
+
+
+def test_a_board_of_one_method_that_costs_nothing_is_drawn(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        files = published(tmp_path, [original(), record(spec("free"), flops=0)])
+    assert "figures/overview.svg" in files
 
 
 def test_a_board_of_failures_is_published_too(tmp_path: Path) -> None:

@@ -84,10 +84,11 @@ def _marks(tables: Sequence[TaskTable]) -> list[Mark]:
 
 def _cost_axis(axes: Axes, flops: Sequence[float]) -> float:
     """Set a log scale up; returns where on it stands what costs nothing."""
-    spent = [value for value in flops if value > 0] or [1.0]
+    spent = [value for value in flops if value > 0]
+    free = len(spent) < len(flops)
+    spent = spent or [1.0]
     lowest = math.floor(math.log10(min(spent)))
     highest = max(math.ceil(math.log10(max(spent))), lowest + 1)
-    free = len(spent) < len(flops)
     left: float = 10.0 ** (lowest - max(0.4, 0.15 * (highest - lowest)))
     every = max(1, math.ceil((highest - lowest) / 8))
     ticks = [10.0**power for power in range(lowest, highest + 1, every)]

@@ -11,7 +11,7 @@ from benchmark.leaderboard.section import Section, Table
 
 STYLE = """
 :root { color-scheme: light; }
-body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1a1a1a; background: #fff; font: 16px/1.5 system-ui, sans-serif; }
+body { margin: 2rem auto; max-width: 92rem; padding: 0 1rem; color: #1a1a1a; background: #fff; font: 16px/1.5 system-ui, sans-serif; }
 h1, h2 { line-height: 1.2; }
 h2 { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid #ccc; }
 nav a { margin-right: 1rem; }
