@@ -54,8 +54,7 @@ def tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text("utf-8"))
 
 
-def test_the_packages_are_where_they_should_be() -> None:
-    assert Path(benchmark.__file__).parent == ROOT / "benchmark"
+def test_there_is_something_to_look_at() -> None:
     assert all(any(file.is_relative_to(ROOT / package) for file in FILES) for package in PACKAGES)
 
 
