@@ -24,7 +24,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 """Click's UsageError: of the copy of Click inside Typer, or of the installed one where Typer has none."""
 
-QUICK = {"max_steps": 8, "growth": 2.0, "limit": 3}
+QUICK = {"max_steps": 4, "growth": 2.0, "limit": 3}
 """What `--quick` cuts of the protocol: a trial of the machinery, not a measurement to publish."""
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
