@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import textwrap
 from dataclasses import dataclass
+from typing import Literal, get_args, get_origin
 
 from benchmark.record import Scalar
 from benchmark.registry import MethodEntry
@@ -36,6 +37,8 @@ def describe_fields(entry: MethodEntry) -> list[Field]:
 
 
 def _type_name(kind: object) -> str:
+    if get_origin(kind) is Literal:
+        return " | ".join(map(str, get_args(kind)))
     return kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind).replace("typing.", ""))
 
 

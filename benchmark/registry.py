@@ -47,8 +47,9 @@ class MethodEntry:
 
     @property
     def summary(self) -> str:
-        """First line of the class docstring."""
-        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+        """First line of the class docstring, and what tells this row from the class's others."""
+        preset = ", ".join(f"{field}={value}" for field, value in self.preset.items())
+        return (inspect.getdoc(self.cls) or "").partition("\n")[0] + (f" [{preset}]" if preset else "")
 
     @property
     def origin(self) -> str:

@@ -65,6 +65,7 @@ def test_a_class_may_be_several_rows() -> None:
     assert (found["idle-a"].build(), found["idle-b"].build()) == (Idle(), Idle(5, "odd"))
     assert found["idle-b"].build({"steps": 9}) == Idle(9, "odd")
     assert found["idle-a"].summary == "Idle for some steps."
+    assert found["idle-b"].summary == "Idle for some steps. [steps=5, kind=odd]"
     assert found["idle-a"].origin == f"{__file__}:{inspect.getsourcelines(Idle)[1]}"
 
 
