@@ -13,7 +13,7 @@ from benchmark.model import LanguageModel
 from benchmark.passages import Passages
 
 Kept = Literal["retain", "general", "both"]
-"""Which text a method keeps the model close to: in-distribution, from elsewhere, or both together."""
+"""Which text a method keeps the model close to: in-distribution, from elsewhere, or all there is of both."""
 
 
 class Unsupported(Exception):  # noqa: N818 -- not an error: a polite refusal
@@ -39,16 +39,18 @@ class Request:
         """The text to be kept, of the kind asked for.
 
         Raises:
-            Unsupported: the data has no general text.
+            Unsupported: general text is asked for by itself, and the data has none.
             ValueError: `which` is none of the kinds.
         """
         if which not in get_args(Kept):
             raise ValueError(f"kept text is one of {', '.join(get_args(Kept))}, not {which!r}")
         if which == "retain":
             return self.retain
+        if which == "both":
+            return self.retain if self.general is None else self.retain.join(self.general)
         if self.general is None:
             raise Unsupported("the data has no general text")
-        return self.general if which == "general" else self.retain.join(self.general)
+        return self.general
 
 
 class UnlearningMethod(ABC):
