@@ -222,7 +222,9 @@ def test_without_general_text_it_cannot_be_kept(tiny_lm, request_for):
     request = dataclasses.replace(request_for(lm), general=None)
     with pytest.raises(Unsupported, match="general"):
         next(SelectivePruning(kept="general").unlearn(lm, request))
-    next(SelectivePruning(kept="retain").unlearn(lm, request))
+    for kept in ("retain", "both"):
+        next(SelectivePruning(kept=kept).unlearn(lm, request))
+    assert request.kept("both") is request.retain
 
 
 @pytest.mark.parametrize("cls", ALL)
