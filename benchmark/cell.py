@@ -21,11 +21,12 @@ from benchmark.evaluation import Evaluation, evaluate_baseline
 from benchmark.measure import Diverged, measure
 from benchmark.method import Request, Unsupported
 from benchmark.model import LanguageModel, load_model
+from benchmark.passages import Passages
 from benchmark.preparation import prepare
 from benchmark.record import Cost, OperatingPoint, Protocol, Record, Spec, Status, Step
 from benchmark.snapshot import changed_elements, restore, tensors
 from benchmark.source import ModelSource, resolve_model
-from benchmark.splits import Splits, split
+from benchmark.splits import split
 from benchmark.trajectory import Chosen, follow
 
 
@@ -51,7 +52,8 @@ class _Setting:
 
     target: Path
     reference: Path | None
-    splits: Splits
+    texts: tuple[Passages, Passages, Passages | None]
+    """To be forgotten, to be retained, general: what a method is given."""
     evaluation: Evaluation
     retraining: Cost | None
 
@@ -118,15 +120,22 @@ def _setting(task_name: str, model: str, data: Path | None, protocol: Protocol, 
     source = resolve_model(model)
     splits = split(task, _corpus(data or task.corpus))
     reference = source.reference(task_name, splits.fingerprint())
+    target = load_model(source.folder, device=device)
+    most = protocol.method_tokens
+    texts = (
+        target.passages(splits.forget, None if task.removes == "documents" else most),
+        target.passages(splits.retain, most),
+        target.passages(splits.general, most) if splits.general else None,
+    )
     evaluation = evaluate_baseline(
-        load_model(source.folder, device=device),
+        target,
         None if reference is None else load_model(reference, device=device),
         splits,
         task.removes,
         protocol,
         source.lab.references[task_name].noise_floor if source.lab else None,
     )
-    return _Setting(source.folder, reference, splits, evaluation, _retraining(source, task_name))
+    return _Setting(source.folder, reference, texts, evaluation, _retraining(source, task_name))
 
 
 @lru_cache(maxsize=2)
@@ -153,12 +162,10 @@ def _outcome(cell: Cell, setting: _Setting, progress: Callable[[int], None]) -> 
         retrained = load_model(setting.reference, device=cell.device)
         return _Outcome("ok", points=_fixed_point(cell, setting, retrained, setting.retraining or Cost()))
     method = registry.method(cell.spec.method).build(cell.spec.hyperparameters)
-    most = cell.spec.protocol.method_tokens
-    general = lm.passages(setting.splits.general, most) if setting.splits.general else None
+    forget, retain, general = setting.texts
     _seed(0)  # what is prepared is shared by the seeds
     prepared, prepare_cost = prepare(method, cell.spec, lm, general, cell.out)
-    forget = lm.passages(setting.splits.forget, None if setting.evaluation.removes == "documents" else most)
-    request = Request(forget, lm.passages(setting.splits.retain, most), general, cell.spec.seed, prepared)
+    request = Request(forget, retain, general, cell.spec.seed, prepared)
     if reason := method.unsupported(lm, request):
         raise Unsupported(reason)
     _seed(cell.spec.seed)
