@@ -135,7 +135,7 @@ class TestOperatingPoints:
         cell = cell_of("random-pruning")
         lm = load_model(tiny_lab / "target")
         setting = celling._setting(cell.spec.task, cell.model, cell.data, Protocol(max_steps=60, growth=1.0), "cpu")
-        request = Request(lm.passages(setting.splits.forget), lm.passages(setting.splits.retain), lm.passages(setting.splits.general), 0)
+        request = Request(*setting.texts, 0)
         expected = {0: setting.evaluation.baseline.target_test}
         for number, _ in enumerate(registry.method("random-pruning").build().unlearn(lm, request), start=1):
             expected[number] = celling.measure(lm, setting.evaluation.test)
