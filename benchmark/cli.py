@@ -60,7 +60,10 @@ def _help(context: typer.Context) -> None:
 def run(
     methods: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
     model: Annotated[str, typer.Option(help="lab, a local folder, an alias, or a hub repository.")] = "lab",
-    tasks: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Names separated by commas, or all [default: all; with --quick one of each kind].", show_default=False),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of <domain>.jsonl[.gz] to use instead of the bundled text.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method, with seeds 0, 1, ...")] = 1,
     set_: Annotated[
@@ -96,7 +99,7 @@ def run(
     limited = {} if limit is None else {"limit": limit}
     options = Options(
         methods=_names(methods),
-        tasks=_names(tasks),
+        tasks=_names(tasks or (_one_of_each_kind() if quick else "all")),
         model=model,
         data=data,
         seeds=seeds,
@@ -232,6 +235,15 @@ def _publish(folder: Path, quiet: bool) -> int:
     for record in failed:
         err.print(f"{record.spec.task} {record.spec.method}: {record.status}: {record.reason}", markup=False, soft_wrap=True)
     return FAILED if failed else 0
+
+
+def _one_of_each_kind() -> str:
+    from benchmark import registry
+
+    first: dict[str, str] = {}
+    for task in registry.tasks().values():
+        first.setdefault(task.removes, task.name)
+    return ",".join(first.values())
 
 
 def _names(text: str) -> list[str]:
