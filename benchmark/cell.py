@@ -194,11 +194,18 @@ def _operating_points(chosen: Sequence[Chosen], lm: LanguageModel, setting: _Set
 
 
 def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, device: str, headline: bool) -> OperatingPoint:
-    base = load_model(setting.target, device=device)
     if choice.snapshot is None:  # the untouched target was best
-        lm, changed = base, 0
-    else:
-        changed = restore(lm.model, base.model.state_dict(), choice.snapshot)
+        evaluation = setting.evaluation
+        return OperatingPoint(
+            budget=choice.budget,
+            step=0,
+            test=evaluation.baseline.target_test,
+            divergence=evaluation.target_distances if headline else None,
+            parameters_changed=0,
+            cost=choice.cost,
+        )
+    base = load_model(setting.target, device=device)
+    changed = restore(lm.model, base.model.state_dict(), choice.snapshot)
     return _point(choice, lm, setting, changed, device, headline)
 
 

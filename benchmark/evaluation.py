@@ -39,6 +39,8 @@ class Evaluation:
     validation: Half
     test: Half
     baseline: Baseline
+    target_distances: dict[str, float] | None
+    """Of the target, as `distances`; None where there is no reference model."""
 
     @cached_property
     def scored(self) -> bool:
@@ -51,7 +53,14 @@ class Evaluation:
         Raises:
             Diverged: a loss is not finite.
         """
-        measured = measure(lm, {name: text for name, text in self.validation.items() if name in JUDGED})
+        return self._judged(measure(lm, {name: text for name, text in self.validation.items() if name in JUDGED}))
+
+    @cached_property
+    def untouched(self) -> Judgement:
+        """The target as it was measured already, judged."""
+        return self._judged({name: documents for name, documents in self.baseline.target_validation.items() if name in JUDGED})
+
+    def _judged(self, measured: Measurement) -> Judgement:
         target, reference = self.baseline.target_validation, self.baseline.reference_validation
         nll, top1 = scores.means(measured), scores.accuracies(measured)
         score = None
@@ -67,7 +76,11 @@ class Evaluation:
 
     def distances(self, lm: LanguageModel, reference: LanguageModel) -> dict[str, float]:
         """Jensen-Shannon distance to the reference model on the test half of forget and retain, bits a token."""
-        return {name: divergence(lm, reference, self.test[name]) for name in ("forget", "retain")}
+        return _distances(lm, reference, self.test)
+
+
+def _distances(lm: LanguageModel, reference: LanguageModel, test: Half) -> dict[str, float]:
+    return {name: divergence(lm, reference, test[name]) for name in ("forget", "retain")}
 
 
 def evaluate_baseline(
@@ -107,4 +120,4 @@ def evaluate_baseline(
         reference_test=references[1],
         noise_floor=noise_floor,
     )
-    return Evaluation(removes, validation, test, baseline)
+    return Evaluation(removes, validation, test, baseline, None if reference is None else _distances(target, reference, test))

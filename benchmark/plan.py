@@ -64,7 +64,13 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
     for task in tasks:
         splits = split(task, load_corpus(options.data or task.corpus))
         source.reference(task.name, splits.fingerprint())
-        shared = {"task": task.name, "model": source.name, "model_fingerprint": fingerprint, "data_fingerprint": splits.fingerprint()}
+        shared = {
+            "task": task.name,
+            "model": source.name,
+            "model_fingerprint": fingerprint,
+            "setting": source.setting,
+            "data_fingerprint": splits.fingerprint(),
+        }
         specs = [
             Spec(method=name, source="", hyperparameters={}, seed=0, protocol=options.protocol, **shared) for name in registry.RESERVED
         ]

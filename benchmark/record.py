@@ -11,10 +11,14 @@ from pydantic import BaseModel, ConfigDict
 SCHEMA: Literal[1] = 1
 """Raised when the meaning or the shape of a record changes; records of another version are not read."""
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when measuring, choosing or stopping changes: older cells are then measured again."""
 
 Status = Literal["ok", "declined", "failed", "diverged"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+Setting = Literal["lab", "pretrained", "implanted"]
+"""How the target model came to know what is to be forgotten: trained in the lab, where the reference is exact; in its own
+pre-training, where the holdout set has to stand in; or by being taught it here, where the reference is exact again."""
 Scalar = bool | int | float | str | None
 
 
@@ -29,7 +33,7 @@ class Protocol(_Strict):
     """Tolerated utility damage; the middle one is the headline."""
     max_steps: int = 400
     """A trajectory is cut here, whatever the method would still do."""
-    growth: float = 1.3
+    growth: float = 1.4
     """Each measured step is at least this many times the one before it."""
     method_tokens: int = 131072
     """Most tokens of each kind of text that a method is given; documents to be forgotten are always given whole."""
@@ -39,6 +43,8 @@ class Protocol(_Strict):
     """Most tokens of each set that is reported on."""
     limit: int | None = None
     """Most documents of each half of each set; None for all."""
+    utility: tuple[str, ...] = ()
+    """lm-eval tasks that the target and the headline's operating points are evaluated on."""
     version: int = PROTOCOL
 
     @property
@@ -60,6 +66,9 @@ class Spec(_Strict):
     model: str
     """The last part of its name."""
     model_fingerprint: str
+    dtype: Dtype = "float32"
+    """Of the model's weights while it is unlearned and measured."""
+    setting: Setting
     data_fingerprint: str
     """Of the task's splits."""
     protocol: Protocol

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmark.errors import InputError, brief, unknown_name
 from benchmark.lab import MANIFEST, SHIPPED, TARGET, Lab, read_lab, reference_folder
+from benchmark.record import Setting
 
 LAB = "lab"
 
@@ -31,6 +32,11 @@ class ModelSource:
     folder: Path
     lab: Lab | None = None
     lab_folder: Path | None = None
+
+    @property
+    def setting(self) -> Setting:
+        """How the model came to know what is to be forgotten."""
+        return "pretrained" if self.lab is None else "lab"
 
     def reference(self, task: str, splits: str) -> Path | None:
         """The folder of the exact reference model for a task; None where there is none.

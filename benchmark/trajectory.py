@@ -16,7 +16,7 @@ from benchmark.model import LanguageModel
 from benchmark.record import Cost, Protocol, Status, Step
 from benchmark.snapshot import digests, save
 
-RETAIN_LOST = 0.5
+RETAIN_LOST = 0.25
 """A domain task's trajectory goes on, past every budget, until this share of retain top-1 is gone: the paper's max
 difference is reached beyond where perplexity budgets end."""
 
@@ -69,7 +69,7 @@ def follow(
         Unsupported: the method declines after all.
     """
     base = digests(lm.model)
-    result = Trajectory([_step(0, evaluation.judge(lm), Cost())], [Chosen(budget) for budget in protocol.budgets])
+    result = Trajectory([_step(0, evaluation.untouched, Cost())], [Chosen(budget) for budget in protocol.budgets])
     try:
         with Meter(lm.model) as meter, closing(_steps(method, lm, request)) as steps:
             for number in _measured_steps(steps, meter, protocol, progress):

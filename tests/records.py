@@ -88,6 +88,7 @@ def spec(
         seed=seed,
         model="lab",
         model_fingerprint=model_fingerprint,
+        setting="lab",
         data_fingerprint=data_fingerprint,
         protocol=protocol or Protocol(),
     )

@@ -55,13 +55,18 @@ class Scripted:
     difference: Callable[[int], float] = lambda number: 0.0
     judged: list[int] = field(default_factory=list)
 
+    @property
+    def untouched(self) -> Judgement:
+        return self._judgement(0, 0.0, None if self.points(1)[1] is None else 0.0)
+
     def judge(self, lm: LanguageModel) -> Judgement:
         value = lm.model.get_parameter(BIAS)[0].item()
         if value != value:
             raise Diverged("the loss on the forget set is not finite")
-        number = int(value) if self.judged else 0
-        self.judged.append(number)
-        damage, score = self.points(number) if number else (0.0, None if self.points(1)[1] is None else 0.0)
+        self.judged.append(int(value))
+        return self._judgement(int(value), *self.points(int(value)))
+
+    def _judgement(self, number: int, damage: float, score: float | None) -> Judgement:
         return Judgement({"forget": 1.0}, {"forget": 0.5, "retain": self.top1_retain(number)}, damage, score, self.difference(number))
 
 
@@ -186,10 +191,10 @@ class TestEarlyStop:
         assert (trajectory.status, trajectory.reason) == ("ok", "stopped at step 5: past the largest utility budget")
         assert method.closed == [True]
 
-    def test_a_domain_task_goes_on_until_half_of_retain_top1_is_gone(self, run: Any) -> None:
+    def test_a_domain_task_goes_on_until_a_quarter_of_retain_top1_is_gone(self, run: Any) -> None:
         evaluation = Scripted(lambda number: (9.0, 0.1), removes="domain", top1_retain=lambda number: 0.5 - 0.05 * number)
         trajectory = run(Counting(), evaluation)
-        assert measured(trajectory) == [0, 1, 2, 3, 4, 5]
+        assert measured(trajectory) == [0, 1, 2, 3]
 
     def test_a_domain_task_does_not_stop_for_top1_alone(self, run: Any) -> None:
         evaluation = Scripted(lambda number: (0.1, 0.1), removes="domain", top1_retain=lambda number: 0.5 if number == 0 else 0.0)
