@@ -24,7 +24,7 @@ class AdversarialLabels(UnlearningMethod):
     """Learning rate of AdamW."""
     steps: int = 60
     """Optimiser steps."""
-    batch: int = 24
+    batch: int = 16
     """Windows of forget text a step."""
     off_by_one: bool = False
     """Take label_i from p0(v | u_<=i), the guess after token i has been read, as the authors' code does: its labels are one
@@ -32,7 +32,7 @@ class AdversarialLabels(UnlearningMethod):
     lora_rank: int = 0
     """Rank of LoRA adapters trained in place of the weights; 0 trains the weights."""
 
-    search: ClassVar = {"lr": (2e-5, 5e-5, 1e-4), "batch": (12, 24)}
+    search: ClassVar = {"lr": (2e-5, 5e-5, 1e-4), "batch": (8, 16)}
 
     def __post_init__(self) -> None:
         check_training(self.lr, self.steps, self.batch, self.lora_rank)

@@ -49,7 +49,7 @@ class NaturalAscent(UnlearningMethod):
     """Tokens of each kind of kept text that curvature is measured on."""
     steps: int = 40
     """Steps."""
-    batch: int = 12
+    batch: int = 8
     """Windows of each kind of text a step."""
 
     search: ClassVar = {"damping": (0.03, 0.1, 0.3), "kl_weight": (1.0, 4.0)}

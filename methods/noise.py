@@ -45,7 +45,7 @@ class Noise(UnlearningMethod):
     """Rounds of noise and healing."""
     healing: int = 2
     """Optimiser steps a round."""
-    batch: int = 12
+    batch: int = 8
     """Windows of kept text an optimiser step."""
     lora_rank: int = 0
     """Must be 0: the noise is in the weights, and adapters of low rank cannot follow it there."""

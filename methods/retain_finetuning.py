@@ -34,7 +34,7 @@ class RetainFinetuning(UnlearningMethod):
     """Text to train on: in-distribution (`retain`), `general`, or `both`."""
     steps: int = 60
     """Optimiser steps."""
-    batch: int = 24
+    batch: int = 16
     """Windows of kept text a step."""
     lora_rank: int = 0
     """Rank of LoRA adapters trained in place of the weights; 0 trains the weights."""

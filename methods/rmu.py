@@ -54,7 +54,7 @@ class RMU(UnlearningMethod):
     """Text to hold in place: in-distribution (`retain`), `general`, or `both`."""
     steps: int = 60
     """Optimiser steps."""
-    batch: int = 12
+    batch: int = 8
     """Windows of forget text, and as many of kept text, a step."""
     lora_rank: int = 0
     """Rank of LoRA adapters trained in place of those matrices; 0 trains the matrices."""

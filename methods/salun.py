@@ -52,7 +52,7 @@ class SalUn(UnlearningMethod):
     """Text to descend on: in-distribution (`retain`), `general`, or `both`."""
     steps: int = 60
     """Optimiser steps."""
-    batch: int = 12
+    batch: int = 8
     """Windows of forget text, and as many of kept text, a step."""
     lora_rank: int = 0
     """Must be 0: the method chooses among the weights, which LoRA leaves alone."""

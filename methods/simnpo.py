@@ -49,7 +49,7 @@ class SimNPO(UnlearningMethod):
     """Text to descend on: in-distribution (`retain`), `general`, or `both`."""
     steps: int = 60
     """Optimiser steps."""
-    batch: int = 12
+    batch: int = 8
     """Windows of forget text, and as many of kept text, a step."""
     lora_rank: int = 0
     """Rank of LoRA adapters trained in place of the weights; 0 trains the weights."""

@@ -36,7 +36,7 @@ class TaskVector(UnlearningMethod):
     """Learning rate of the AdamW that fine-tunes."""
     steps: int = 40
     """Optimiser steps of the fine-tuning."""
-    batch: int = 24
+    batch: int = 16
     """Windows of forget text a step of the fine-tuning."""
     scale: float = 0.05
     """How much of the vector each step subtracts; the paper tries every 0.05 up to 1."""

@@ -38,7 +38,7 @@ class Undial(UnlearningMethod):
     """How much the logit of a true token is lowered, in nats."""
     steps: int = 60
     """Optimiser steps."""
-    batch: int = 24
+    batch: int = 16
     """Windows of forget text a step."""
     lora_rank: int = 0
     """Rank of LoRA adapters trained in place of the weights; 0 trains the weights."""
