@@ -26,7 +26,7 @@ class GradientAscent(UnlearningMethod):
     lora_rank: int = 0
     """Rank of LoRA adapters trained in place of the weights; 0 trains the weights."""
 
-    search: ClassVar = {"lr": (1e-5, 3e-5, 1e-4), "batch": (12, 24)}
+    search: ClassVar = {"lr": (1e-5, 3e-5, 1e-4), "batch": (8, 16)}
 
     def __post_init__(self) -> None:
         check_training(self.lr, self.steps, self.batch, self.lora_rank)
