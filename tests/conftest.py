@@ -9,6 +9,7 @@ import string
 from collections.abc import Callable
 from pathlib import Path
 
+import hub_cache
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -54,6 +55,12 @@ def tiny_lm(tiny_models: TinyModels) -> Callable[..., LanguageModel]:
 def request_for() -> Callable[..., Request]:
     """`request_for(lm)`: 6 documents to forget, 8 to retain, 8 general ones."""
     return subjects.request_for
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> hub_cache.HubCache:
+    """An empty hub cache and no network; lay models and data sets out in it."""
+    return hub_cache.offline(tmp_path / "hf-home", monkeypatch)
 
 
 LETTERS = {"arxiv": string.ascii_uppercase, "books": string.ascii_lowercase, "github": string.digits + "()[]{}<>+-*/=", "general": "aeiou"}
