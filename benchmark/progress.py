@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmark.executors import Event, Finished, Started, Stepped
+
 if TYPE_CHECKING:
     from benchmark.cell import Cell
     from benchmark.lab.make import Progress as Training
-    from benchmark.workers import Event
 
 
 @contextmanager
@@ -30,8 +31,6 @@ def shown(total: int, console: Console, quiet: bool) -> Iterator[Callable[[Event
 
 @contextmanager
 def _live(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
-    from benchmark.workers import Finished, Started, Stepped
-
     columns = (
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
@@ -61,8 +60,6 @@ def _live(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
 
 
 def _plain(total: int, console: Console) -> Callable[[Event], None]:
-    from benchmark.workers import Finished
-
     begun = time.monotonic()
     done = 0
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import store
 from benchmark.alike import check_alike
 from benchmark.cell import Cell, failed
-from benchmark.workers import Event, Finished, run_here, run_in_processes
+from benchmark.executors import Event, Executor, Finished, Report
 
 BIG = 200_000_000
 """Bytes of weights from which a model is given all cores rather than a share."""
@@ -31,7 +31,7 @@ def missing(cells: Sequence[Cell], out: Path, retry_failed: bool = False, fresh:
     return [cell for cell in cells if is_missing(cell)]
 
 
-def run(cells: Sequence[Cell], out: Path, jobs: int, report: Callable[[Event], None]) -> None:
+def run(cells: Sequence[Cell], out: Path, executor: Executor, report: Report) -> None:
     """Run cells and write a record of each; the folder is locked meanwhile.
 
     Raises:
@@ -44,10 +44,7 @@ def run(cells: Sequence[Cell], out: Path, jobs: int, report: Callable[[Event], N
         report(event)
 
     with store.lock(out):
-        if jobs > 1 and len(cells) > 1:
-            run_in_processes(cells, min(jobs, len(cells)), told)
-        else:
-            run_here(cells, told)
+        executor.run(cells, told)
 
 
 def fitting_jobs(folder: Path, device: str, cores: int) -> int:

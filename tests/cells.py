@@ -10,6 +10,7 @@ import pytest
 
 from benchmark import registry, runner, store
 from benchmark.cell import Cell
+from benchmark.executors.processes import local
 from benchmark.plan import Options, plan
 from benchmark.record import Protocol, Record
 
@@ -29,7 +30,7 @@ def planned(lab: Path, corpus: Path, out: Path, methods: Sequence[str], tasks: S
 
 def run(cells: Sequence[Cell], jobs: int = 1) -> dict[tuple[str, str, int], Record]:
     """Run cells; their records by task, method and seed."""
-    runner.run(cells, cells[0].out, jobs, lambda event: None)
+    runner.run(cells, cells[0].out, local(jobs), lambda event: None)
     return by_cell(cells[0].out)
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from benchmark import registry, runner, store
 from benchmark.corpus import Document, load_corpus
 from benchmark.errors import InputError
+from benchmark.executors.here import Here
 from benchmark.lab import read_lab
 from benchmark.lab import train as training
 from benchmark.lab.make import Progress, make_lab
@@ -193,7 +194,7 @@ def test_a_whole_run_on_the_lab(tiny_lab: Path, tiny_corpus: Path, tmp_path: Pat
         protocol=Protocol(max_steps=8, growth=2.0),
     )
     out, cells = plan(options)
-    runner.run(runner.missing(cells, out, retry_failed=False), out, 1, lambda event: None)
+    runner.run(runner.missing(cells, out, retry_failed=False), out, Here(), lambda event: None)
     assert {record.status for record in store.read_all(out)} == {"ok"}
     assert runner.missing(cells, out, retry_failed=True) == []
     board = render.publish(out)

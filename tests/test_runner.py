@@ -16,8 +16,9 @@ from cells import MISBEHAVING, by_cell, deterministic, forget_plugins, planned, 
 from benchmark import runner, store
 from benchmark.cell import Cell
 from benchmark.errors import InputError
+from benchmark.executors import Event, Finished, Started, Stepped
+from benchmark.executors.processes import local
 from benchmark.leaderboard import render
-from benchmark.workers import Event, Finished, Started, Stepped
 
 Plan = Callable[..., list[Cell]]
 
@@ -42,7 +43,7 @@ def quiet(event: Event) -> None:
 def test_every_cell_is_run_reported_and_written(plan: Plan) -> None:
     cells = plan("out", ["nudging", "raising"])
     events: list[Event] = []
-    runner.run(cells, cells[0].out, 1, events.append)
+    runner.run(cells, cells[0].out, local(1), events.append)
     assert [event.cell for event in events if isinstance(event, Started)] == cells
     assert [event.cell for event in events if isinstance(event, Finished)] == cells
     assert [event.step for event in events if isinstance(event, Stepped)] == [1, 2, 3, 1, 2]
@@ -67,7 +68,7 @@ def test_an_interruption_keeps_what_was_done_and_frees_the_folder(plan: Plan, mo
     out = cells[0].out
     monkeypatch.setenv("INTERRUPT", "yes")
     with pytest.raises(KeyboardInterrupt):
-        runner.run(cells, out, 1, quiet)
+        runner.run(cells, out, local(1), quiet)
     assert [cell.spec.method for cell in runner.missing(cells, out, retry_failed=False)] == ["interrupting", "noisy"]
     monkeypatch.delenv("INTERRUPT")
     records = run(runner.missing(cells, out, retry_failed=False))
@@ -78,7 +79,7 @@ def test_an_interruption_keeps_what_was_done_and_frees_the_folder(plan: Plan, mo
 def test_a_second_run_into_the_folder_stops_with_one_line(plan: Plan) -> None:
     cells = plan("out", ["nudging"])
     with store.lock(cells[0].out), pytest.raises(InputError, match=rf"^another run \(pid {os.getpid()}\) is writing to .*$"):
-        runner.run(cells, cells[0].out, 1, quiet)
+        runner.run(cells, cells[0].out, local(1), quiet)
     assert by_cell(cells[0].out) == {}
 
 
@@ -94,7 +95,7 @@ def test_several_processes_give_the_same_records_and_outlive_one_that_is_killed(
     monkeypatch.setattr(os, "cpu_count", lambda: 2)  # a thread each, as here
     events: list[Event] = []
     cells = plan("several", ["dying", "gradient-difference", "noisy", "raising"])
-    runner.run(cells, cells[0].out, 2, events.append)
+    runner.run(cells, cells[0].out, local(2), events.append)
     several = by_cell(cells[0].out)
     alone = run([cell for cell in plan("alone", ["dying", "gradient-difference", "noisy", "raising"]) if cell.spec.method != "dying"])
     lost = several.pop(("arxiv", "dying", 0))
@@ -115,7 +116,8 @@ sys.path.insert(0, sys.argv[1])
 import torch
 from cells import planned
 from benchmark import runner
-from benchmark.workers import Stepped
+from benchmark.executors import Stepped
+from benchmark.executors.processes import local
 
 def tell(event):
     if isinstance(event, Stepped) and event.cell.spec.method == "waiting":
@@ -123,7 +125,7 @@ def tell(event):
 
 if __name__ == "__main__":
     cells = planned(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), ["nudging", "waiting"], ["arxiv", "books"])
-    runner.run(cells, cells[0].out, 2, tell)
+    runner.run(cells, cells[0].out, local(2), tell)
 """
 
 
@@ -178,7 +180,7 @@ def test_a_model_that_cannot_be_used_ends_the_run_from_any_process(plan: Plan, t
     gone = [Cell(cell.spec, str(tmp_path / "gone" / "lab"), cell.data, cell.plugins, cell.device, cell.out) for cell in cells]
     for jobs in (1, 2):
         with pytest.raises(InputError, match="no such model folder"):
-            runner.run(gone, cells[0].out, jobs, quiet)
+            runner.run(gone, cells[0].out, local(jobs), quiet)
     assert by_cell(cells[0].out) == {}
     with store.lock(cells[0].out):  # free again
         pass

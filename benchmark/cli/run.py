@@ -47,6 +47,7 @@ def run(
     import os
 
     from benchmark import progress, runner
+    from benchmark.executors.processes import local
     from benchmark.plan import Options, plan
     from benchmark.record import Protocol
     from benchmark.source import resolve_model
@@ -75,7 +76,7 @@ def run(
         err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)
     if todo:
         with progress.shown(len(todo), err, quiet) as report:
-            runner.run(todo, folder, jobs, report)
+            runner.run(todo, folder, local(jobs), report)
     return publish(folder, quiet)
 
 

@@ -51,6 +51,7 @@ def sweep(
 
     from benchmark import progress, registry, runner, store
     from benchmark import sweep as sweeping
+    from benchmark.executors.processes import local
     from benchmark.plan import Options, plan
     from benchmark.record import Protocol
     from benchmark.source import resolve_model
@@ -87,7 +88,8 @@ def sweep(
     err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)
     if todo:
         with progress.shown(len(todo), err, quiet=False) as told:
-            runner.run(todo, folder, jobs or runner.fitting_jobs(source.folder, "cpu", os.cpu_count() or 1), told)
+            jobs = jobs or runner.fitting_jobs(source.folder, "cpu", os.cpu_count() or 1)
+            runner.run(todo, folder, local(jobs), told)
     asked = list(dict.fromkeys(cell.spec.task for cell in cells))
     records = [record for cell in cells if (record := store.find(folder, cell.spec)) is not None]
     varied = {name: list(points[0]) for name, points in tried.items()}

@@ -1,64 +1,40 @@
-"""Running cells in this process, or in several: one cell at a time each, a worker that dies is a failed cell."""
+"""Running cells in processes of this machine: one cell at a time each, a process that dies is a failed cell."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from benchmark import store
-from benchmark.cell import Cell, run_cell
+from benchmark.cell import Cell
 from benchmark.errors import InputError
+from benchmark.executors import Executor, Finished, Report, Started, Stepped
+from benchmark.executors.here import Here, run_and_write
+
+
+def local(jobs: int) -> Executor:
+    """This process for one job, otherwise that many processes of this machine."""
+    return Here() if jobs == 1 else Processes(jobs)
 
 
 @dataclass(frozen=True)
-class Started:
-    """A cell has begun."""
+class Processes:
+    """Some processes of this machine, which share its cores evenly."""
 
-    cell: Cell
+    count: int
 
-
-@dataclass(frozen=True)
-class Stepped:
-    """A cell's method has yielded."""
-
-    cell: Cell
-    step: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A cell's record is written; `death` says how its worker died where it could not write one."""
-
-    cell: Cell
-    death: str | None = None
+    def run(self, cells: Sequence[Cell], report: Report) -> None:
+        """Hand the cells out in their order; a single one is run in this process."""
+        if len(cells) > 1:
+            _run(cells, min(self.count, len(cells)), report)
+        else:
+            Here().run(cells, report)
 
 
-Event = Started | Stepped | Finished
-
-
-def run_here(cells: Sequence[Cell], report: Callable[[Event], None]) -> None:
-    """Run cells one after the other in this process.
-
-    Raises:
-        InputError: a cell's model or data cannot be used, or its record cannot be written. Records written stay.
-    """
-    for cell in cells:
-        report(Started(cell))
-        _run_and_write(cell, partial(_step, report, cell))
-        report(Finished(cell))
-
-
-def run_in_processes(cells: Sequence[Cell], jobs: int, report: Callable[[Event], None]) -> None:
-    """Run cells in `jobs` processes that share the cores evenly.
-
-    Raises:
-        InputError: a cell's model or data cannot be used, or its record cannot be written. Records written stay.
-    """
+def _run(cells: Sequence[Cell], jobs: int, report: Report) -> None:
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting = list(reversed(cells))
     workers: dict[Connection, tuple[SpawnProcess, Cell]] = {}
@@ -104,14 +80,6 @@ def _start(threads: int) -> tuple[Connection, SpawnProcess]:
     return ours, process
 
 
-def _step(report: Callable[[Event], None], cell: Cell, step: int) -> None:
-    report(Stepped(cell, step))
-
-
-def _run_and_write(cell: Cell, stepped: Callable[[int], None]) -> None:
-    store.write(cell.out, run_cell(cell, stepped))
-
-
 def _work(connection: Connection, threads: int) -> None:
     """A worker's life: a cell comes in, step numbers and at last None go out. It ends when its parent does, within a step."""
     import torch
@@ -128,7 +96,7 @@ def _work(connection: Connection, threads: int) -> None:
         while True:
             cell = connection.recv()
             try:
-                _run_and_write(cell, tell)
+                run_and_write(cell, tell)
                 tell(None)
             except InputError as error:
                 tell(error)
