@@ -127,11 +127,25 @@ def gap_interval(target: Documents, reference: Documents) -> Interval:
     return Interval(reference.mean_nll - target.mean_nll, *_percentiles(gaps))
 
 
-def has_gap(baseline: Baseline) -> bool:
-    """Whether target and reference differ enough on the forget set for a forget score to mean anything.
+def membership_auc(members: Documents, others: Documents) -> Interval:
+    """How well the loss tells documents that a model was trained on from others: the AUC of a loss attack.
 
-    The gap must exceed the noise floor where one was measured; an approximate reference's gap must be told from zero
-    by its interval, on the validation half as on the test half.
+    The chance that a member's mean token NLL is below another document's, ties counted half, with a bootstrap over the documents
+    of either set. 0.5: not at all. Below 0.5: the members are the harder ones; it is not turned over.
+    """
+    inside, outside = (np.asarray(documents.nll) / np.asarray(documents.tokens) for documents in (members, others))
+    wins = (inside[:, None] < outside) + 0.5 * (inside[:, None] == outside)
+    rng = np.random.default_rng(0)
+    drawn = [rng.multinomial(count, np.full(count, 1 / count), RESAMPLES) for count in wins.shape]
+    aucs = np.einsum("rm,mn,rn->r", drawn[0], wins, drawn[1], optimize=True) / wins.size
+    return Interval(float(wins.mean()), *_percentiles(aucs))
+
+
+def has_gap(baseline: Baseline) -> bool:
+    """Whether the target knows the forget set enough better than the reference for a forget score to mean anything.
+
+    The gap must exceed the noise floor where one was measured, and its interval must lie above zero, on the validation half as
+    on the test half. Where the target finds the forget set harder than the reference does, there is nothing to forget.
     """
     if baseline.reference_kind == "none":
         return False
@@ -141,9 +155,7 @@ def has_gap(baseline: Baseline) -> bool:
     )
     for target, reference in halves:
         gap = gap_interval(target, reference)
-        if baseline.noise_floor is not None and abs(gap.value) <= baseline.noise_floor:
-            return False
-        if gap.low <= 0 <= gap.high:
+        if gap.low <= 0 or (baseline.noise_floor is not None and gap.value <= baseline.noise_floor):
             return False
     return True
 

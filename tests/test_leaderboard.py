@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -11,6 +12,8 @@ from records import Removes, documents, environment, original, record, retrained
 from benchmark import scores
 from benchmark.errors import InputError
 from benchmark.leaderboard import Board, Row, board, rows
+from benchmark.leaderboard.document import sections
+from benchmark.leaderboard.markdown import markdown
 from benchmark.leaderboard.task_table import TaskTable
 from benchmark.record import Cost, Protocol, Record
 
@@ -196,6 +199,32 @@ def test_a_gap_within_the_noise_gives_no_scores_and_says_why() -> None:
     assert table.unscored is not None
     assert "noise floor of 0.050" in table.unscored
     assert table.rows[0].rank is None
+
+
+def test_a_task_without_an_exact_reference_says_how_well_its_members_are_told_apart() -> None:
+    table = board([original(kind="approximate"), record(spec(), HALF, kind="approximate")]).tasks[0]
+    assert table.membership == (1.0, 1.0, 1.0)  # every holdout document is far above every forget document
+    assert board(suite()).tasks[0].membership is None
+
+
+def test_a_gap_that_cannot_be_told_from_zero_is_said_to_be_so_and_not_scored() -> None:
+    near = {"forget": 2.02, "retain": 3.0, "holdout": 3.5, "general": 2.5}
+    built = board([original(kind="approximate"), record(spec(), HALF, kind="approximate", reference=near)])
+    (table,) = built.tasks
+    gap = r"0\.020 \[-0\.\d+, 0\.\d+\]"
+    told = rf"the gap between target and reference on the forget set \({gap} on validation, {gap} on test, nats a token\)"
+    assert re.fullmatch(f"{told} cannot be told from zero", table.unscored or "")
+    text = markdown(built.model, sections(built))
+    assert f"- **No score on arxiv**: {table.unscored}." in text
+    assert "an AUC of 1.00 [1.00, 1.00] on the test half; 0.5 is chance" in text
+    assert all(ranked.row.headline is None or ranked.row.headline.score is None for ranked in table.rows)
+
+
+def test_a_target_that_finds_the_forget_set_harder_has_nothing_to_forget() -> None:
+    easier = {"forget": 1.0, "retain": 3.0, "holdout": 3.5, "general": 2.5}
+    table = board([record(spec(), HALF, kind="approximate", reference=easier)]).tasks[0]
+    assert table.unscored is not None
+    assert table.unscored.startswith("the target finds the forget set harder than the reference does (gap -1.000 [")
 
 
 def test_seeds_are_averaged_with_a_nested_interval() -> None:

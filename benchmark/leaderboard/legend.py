@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmark.leaderboard import Board, formats
 from benchmark.leaderboard.rows import SETS
 from benchmark.leaderboard.task_table import TaskTable
-from benchmark.scores import CONFIDENCE, RESAMPLES
+from benchmark.scores import CONFIDENCE, RESAMPLES, Interval
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -56,6 +56,8 @@ def overall_rules(board: Board) -> Facts:
 def task_rules(board: Board, table: TaskTable) -> Facts:
     """What one task's tables show, and in which order."""
     facts = [("Task", f"{QUESTIONS[table.removes].format(domain=table.domain)}."), ("Reference", f"{_reference(table)}.")]
+    if table.membership is not None:
+        facts.append(("Membership", _membership(table.membership)))
     if table.sizes:
         told = ", ".join(f"{name} {table.sizes[name].documents} documents of {table.sizes[name].tokens:,} tokens" for name in _sets(table))
         facts.append(("Test half", f"{told}; data fingerprint {table.data_fingerprint[:12]}."))
@@ -151,6 +153,13 @@ def _reference(table: TaskTable) -> str:
     if table.noise_floor is not None:
         told += f", two honest trainings are {table.noise_floor:.3f} apart"
     return told
+
+
+def _membership(auc: Interval) -> str:
+    return (
+        f"the target's loss tells forget from holdout documents with an AUC of {formats.interval(auc)} on the test half; 0.5 is chance,"
+        " and below it the forget documents are the harder ones."
+    )
 
 
 def _intervals(table: TaskTable) -> str:

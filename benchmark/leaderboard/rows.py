@@ -142,6 +142,8 @@ def why_unscored(baseline: Baseline) -> str | None:
     )
     gaps = [(half, scores.gap_interval(target, reference)) for half, target, reference in halves]
     told = ", ".join(f"{gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] on {half}" for half, gap in gaps)
+    if any(gap.high < 0 for _, gap in gaps):
+        return f"the target finds the forget set harder than the reference does (gap {told}, nats a token): there is nothing to forget"
     floor = "" if baseline.noise_floor is None else f" or lies within the noise floor of {baseline.noise_floor:.3f}"
     return f"the gap between target and reference on the forget set ({told}, nats a token) cannot be told from zero{floor}"
 

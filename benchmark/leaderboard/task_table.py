@@ -11,7 +11,7 @@ from benchmark import scores
 from benchmark.errors import InputError
 from benchmark.leaderboard.ranking import Contender, rank
 from benchmark.leaderboard.rows import ORIGINAL, REFERENCES, RETRAINED, Row, baselines, why_unscored
-from benchmark.record import Record
+from benchmark.record import Record, Setting
 from benchmark.scores import Interval
 
 TOLERANCE = 1e-6
@@ -42,6 +42,7 @@ class TaskTable:
     domain: str
     removes: Literal["documents", "domain"]
     data_fingerprint: str
+    setting: Setting
     reference_kind: Literal["exact", "approximate", "none"] | None
     """None where nothing could be measured."""
     unscored: str | None
@@ -49,6 +50,8 @@ class TaskTable:
     gap: Interval | None
     """Reference minus target NLL on forget, test half, nats a token."""
     noise_floor: float | None
+    membership: Interval | None
+    """AUC of a loss attack that tells forget from holdout documents, test half; only where the holdout set stands in for a reference."""
     sizes: Mapping[str, SetSize]
     rows: tuple[Ranked, ...]
     """References, ranked rows, then the rest."""
@@ -74,11 +77,13 @@ def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> T
     of_task = [row for row in summed if row.task == task]
     baseline = baselines(records).get(task)
     unscored: str | None = "nothing could be measured"
-    kind, floor, gap, sizes = None, None, None, {}
+    kind, floor, gap, membership, sizes = None, None, None, None, {}
     if baseline is not None:
         unscored, kind, floor = why_unscored(baseline), baseline.reference_kind, baseline.noise_floor
         has_reference = "forget" in baseline.reference_test
         gap = scores.gap_interval(baseline.target_test["forget"], baseline.reference_test["forget"]) if has_reference else None
+        if kind == "approximate":
+            membership = scores.membership_auc(baseline.target_test["forget"], baseline.target_test["holdout"])
         sizes = {name: SetSize(len(text.ids), sum(text.tokens)) for name, text in sorted(baseline.target_test.items())}
     _check_brackets(of_task, exact=kind == "exact")
     return TaskTable(
@@ -86,10 +91,12 @@ def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> T
         domain=first.domain,
         removes=first.removes,
         data_fingerprint=first.spec.data_fingerprint,
+        setting=first.spec.setting,
         reference_kind=kind,
         unscored=unscored,
         gap=gap,
         noise_floor=floor,
+        membership=membership,
         sizes=sizes,
         rows=_order(of_task),
     )
