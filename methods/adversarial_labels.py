@@ -20,7 +20,7 @@ class AdversarialLabels(UnlearningMethod):
     The labels are worked out once, before the first step; the mean is over predicted tokens.
     """
 
-    lr: float = 5e-5
+    lr: float = 2e-5
     """Learning rate of AdamW."""
     steps: int = 60
     """Optimiser steps."""

@@ -24,7 +24,7 @@ from benchmark import (
 
 
 @register("ascent-kl")
-@register("ascent-kl-general", kept="general", lr=4e-4, kl_weight=16.0)
+@register("ascent-kl-general", kept="general", lr=2e-4, kl_weight=16.0)
 @dataclass(frozen=True)
 class AscentKL(UnlearningMethod):
     """Ascend on the forget set, bound to the untouched model on text to be kept. Yao et al. 2024 (arXiv:2402.15159), methods 6 and 7.
@@ -36,7 +36,7 @@ class AscentKL(UnlearningMethod):
     mean and works in bfloat16; here padding never counts, and the divergence is taken in float32.
     """
 
-    lr: float = 2e-4
+    lr: float = 4e-4
     """Learning rate of AdamW."""
     kl_weight: float = 4.0
     """Weight of the divergence."""

@@ -21,7 +21,7 @@ class GradientAscent(UnlearningMethod):
     """Learning rate of AdamW."""
     steps: int = 60
     """Optimiser steps."""
-    batch: int = 16
+    batch: int = 8
     """Windows of forget text a step."""
     lora_rank: int = 0
     """Rank of LoRA adapters trained in place of the weights; 0 trains the weights."""

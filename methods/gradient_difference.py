@@ -21,7 +21,7 @@ from benchmark import (
 
 
 @register("gradient-difference")
-@register("gradient-difference-general", kept="general", retain_weight=1.0)
+@register("gradient-difference-general", kept="general", lr=4e-4, retain_weight=1.0)
 @dataclass(frozen=True)
 class GradientDifference(UnlearningMethod):
     """Ascend on the forget set while descending on text to be kept. Yao et al. 2024 (arXiv:2402.15159), methods 4 and 5.

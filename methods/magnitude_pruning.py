@@ -36,7 +36,7 @@ class MagnitudePruning(UnlearningMethod):
     """Neurons to prune: `feed-forward`, `attention`, or `both`, each ranked by itself."""
     step: float = 0.01
     """Fraction of the original neurons pruned each step."""
-    norm: Norm = "l2"
+    norm: Norm = "l1"
     """Sum of the absolute weights (`l1`), or root of the sum of their squares (`l2`)."""
 
     search: ClassVar = {"where": ("feed-forward", "attention", "both"), "norm": ("l1", "l2")}

@@ -37,7 +37,7 @@ class Noise(UnlearningMethod):
 
     sigma: float = 0.03
     """Standard deviation of a round's noise, in root mean squares of the tensor."""
-    lr: float = 3e-4
+    lr: float = 1e-3
     """Learning rate of AdamW, which starts afresh every round."""
     kept: Kept = "both"
     """Text to heal on: in-distribution (`retain`), `general`, or `both`."""

@@ -38,11 +38,11 @@ class PrimalDualUnlearning(UnlearningMethod):
     first; here it moves from the first step.
     """
 
-    lr: float = 1e-4
+    lr: float = 3e-4
     """Learning rate of AdamW."""
     slack: float = 0.05
     """How many nats a token the loss of kept text may rise."""
-    multiplier: float = 100.0
+    multiplier: float = 50.0
     """What the multiplier of the constraint starts from; large, since the squared logits are. The authors start from 50 or 100."""
     dual_lr: float = 5.0
     """How much the multiplier grows a step and a nat of excess."""

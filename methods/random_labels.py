@@ -21,7 +21,7 @@ class RandomLabels(UnlearningMethod):
     The authors' code leaves special tokens as they are; our text has none.
     """
 
-    lr: float = 1e-4
+    lr: float = 2e-5
     """Learning rate of AdamW."""
     steps: int = 60
     """Optimiser steps."""

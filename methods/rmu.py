@@ -42,11 +42,11 @@ class RMU(UnlearningMethod):
     differs a hundredfold between models). Here c is `scale` times the mean norm of h0 over the forget set.
     """
 
-    lr: float = 1e-3
+    lr: float = 2e-3
     """Learning rate of AdamW."""
     depth: float = 0.25
     """Layer l by the share of layers up to it: a quarter is the eighth of 32, as in the paper."""
-    scale: float = 4.0
+    scale: float = 16.0
     """Length of the vector to steer to, in mean norms of the untouched hidden states."""
     retain_weight: float = 10.0
     """Weight of the term that holds kept text in place; alpha in the paper."""

@@ -27,7 +27,7 @@ Forgetting = Literal["random-labels", "ascent"]
 
 
 @register("salun")
-@register("salun-ascent", forgetting="ascent", lr=2e-4, saliency=0.5, retain_weight=2.0)
+@register("salun-ascent", forgetting="ascent", saliency=0.5, retain_weight=2.0)
 @dataclass(frozen=True)
 class SalUn(UnlearningMethod):
     """Train only the weights salient for the forget set, on random labels. Fan et al. 2023 (arXiv:2310.12508).
@@ -40,7 +40,7 @@ class SalUn(UnlearningMethod):
     set, the share of all weights together, embeddings included; a weight without any gradient there is never salient.
     """
 
-    lr: float = 1e-4
+    lr: float = 2e-4
     """Learning rate of AdamW."""
     saliency: float = 0.1
     """Share of the weights that are trained; half in the paper."""

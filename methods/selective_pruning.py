@@ -27,7 +27,7 @@ from benchmark import (
 
 
 @register("selective-pruning")
-@register("selective-pruning-attention", where="attention", kept="both", eps=1e-4)
+@register("selective-pruning-attention", where="attention", importance="abs", kept="both", eps=1e-4)
 @dataclass(frozen=True)
 class SelectivePruning(UnlearningMethod):
     """Prune neurons by importance on forget text over importance on kept text. Pochinkov & Schoots 2024 (arXiv:2403.01267).
@@ -41,7 +41,7 @@ class SelectivePruning(UnlearningMethod):
 
     where: Where = "feed-forward"
     """Neurons to prune: `feed-forward`, `attention`, or `both`, each ranked by itself."""
-    importance: Importance = "abs"
+    importance: Importance = "rms"
     """`abs` E|z|, `rms` sqrt(E z^2), `freq` P(z > 0) or `std` of the activation z over tokens; `std-as-coded` var(z),
     `rms-as-coded` sqrt(var(z)^2 + (E z)^2)."""
     step: float = 0.01

@@ -32,7 +32,7 @@ class Undial(UnlearningMethod):
     As in the paper, no text to be kept is used.
     """
 
-    lr: float = 1e-3
+    lr: float = 3e-4
     """Learning rate of AdamW."""
     strength: float = 3.0
     """How much the logit of a true token is lowered, in nats."""

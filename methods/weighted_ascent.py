@@ -23,7 +23,7 @@ from benchmark import (
 
 
 @register("weighted-ascent")
-@register("weighted-ascent-satimp", lr=2e-4, beta=5.0, beta_unlikely=1.0, retain_weight=0.01)
+@register("weighted-ascent-satimp", beta=5.0, beta_unlikely=1.0, retain_weight=0.01)
 @dataclass(frozen=True)
 class WeightedAscent(UnlearningMethod):
     """Ascend most on the forget tokens that are still likely. WGA, Wang et al. 2025 (arXiv:2502.19301), and SatImp, Yang et al. 2025.
@@ -37,7 +37,7 @@ class WeightedAscent(UnlearningMethod):
     row has a smaller one here.
     """
 
-    lr: float = 1e-4
+    lr: float = 2e-4
     """Learning rate of AdamW."""
     beta: float = 1.0
     """Power of a token's probability in its weight; 0 leaves it out."""

@@ -10,7 +10,7 @@ import typer
 from benchmark.cli.terminal import FAILED, Plugins, err, names, out, warn_of_broken_plugins
 from benchmark.errors import InputError
 
-QUICK = {"max_steps": 4, "growth": 2.0, "limit": 3}
+QUICK = {"max_steps": 4, "growth": 2.0, "limit": 3, "method_tokens": 16384}
 """What `--quick` cuts of the protocol: a trial of the machinery, not a measurement to publish."""
 
 
