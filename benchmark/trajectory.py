@@ -16,7 +16,7 @@ from benchmark.model import LanguageModel
 from benchmark.record import Cost, Protocol, Status, Step
 from benchmark.snapshot import digests, save
 
-RETAIN_LOST = 0.25
+RETAIN_LOST = 0.5
 """A domain task's trajectory goes on, past every budget, until this share of retain top-1 is gone: the paper's max
 difference is reached beyond where perplexity budgets end."""
 
