@@ -7,6 +7,7 @@ neuron of Pochinkov & Schoots 2024 (arXiv:2403.01267). Grouped-query attention n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -104,6 +105,15 @@ def layers_of(model: PreTrainedModel) -> tuple[nn.Module, ...]:
         ValueError: its `model_type` is not described here.
     """
     return tuple(model.get_submodule(_layout(model).layers).children())
+
+
+def blocks(model: nn.Module) -> Iterator[nn.Module]:
+    """Members of the outermost lists of modules: the blocks of a model whose `model_type` need not be described here."""
+    for child in model.children():
+        if isinstance(child, nn.ModuleList):
+            yield from child
+        else:
+            yield from blocks(child)
 
 
 def undescribed(model: PreTrainedModel) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,12 +13,14 @@ import numpy as np
 import torch
 
 from benchmark import registry
+from benchmark.checkpointing import checkpoint_blocks
 from benchmark.corpus import Corpus, load_corpus
 from benchmark.cost import retraining_flops
 from benchmark.environment import environment
 from benchmark.errors import InputError
 from benchmark.evaluation import Evaluation, evaluate_baseline
 from benchmark.measure import Diverged, measure
+from benchmark.memory_plan import MemoryPlan
 from benchmark.method import Request, Unsupported
 from benchmark.model import LanguageModel, load_model
 from benchmark.passages import Passages
@@ -28,6 +30,9 @@ from benchmark.snapshot import changed_elements, restore, tensors
 from benchmark.source import ModelSource, resolve_model
 from benchmark.splits import split
 from benchmark.trajectory import Chosen, follow
+
+LORA_RANK = 8
+"""Of the adapters that are proposed where the weights themselves cannot be trained."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,9 @@ class Cell:
     device: str
     out: Path
     """Results folder: prepared tensors are shared through it."""
+    memory: int | None = None
+    """Bytes that it may use; None: what is free."""
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,23 +89,24 @@ def run_cell(cell: Cell, progress: Callable[[int], None] = lambda step: None) ->
         raise
     except Exception as error:
         return failed(cell, f"target and reference could not be measured: {type(error).__name__}: {error}")
+    plan = MemoryPlan(cell.memory)
     try:
-        outcome = _outcome(cell, setting, progress)
+        outcome = _outcome(cell, setting, plan, progress)
     except Unsupported as reason:
         outcome = _Outcome("declined", str(reason))
     except Diverged as error:
         outcome = _Outcome("diverged", str(error))
     except (Exception, SystemExit) as error:  # a cell that fails must not take the others with it
         outcome = _Outcome("failed", f"{type(error).__name__}: {error}")
-    return _record(cell, outcome, setting)
+    return _record(cell, outcome, setting, plan)
 
 
 def failed(cell: Cell, reason: str) -> Record:
     """The record of a cell in which nothing was measured."""
-    return _record(cell, _Outcome("failed", reason), None)
+    return _record(cell, _Outcome("failed", reason), None, MemoryPlan())
 
 
-def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None) -> Record:
+def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None, plan: MemoryPlan) -> Record:
     task, method = registry.task(cell.spec.task), registry.methods().get(cell.spec.method)
     return Record(
         spec=cell.spec,
@@ -109,6 +118,9 @@ def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None) -> Record:
         trajectory=outcome.trajectory,
         operating_points=outcome.points,
         prepare_cost=outcome.prepare_cost,
+        planned_memory=plan.parts,
+        micro_batch=plan.micro_batch,
+        gradient_checkpointing=cell.gradient_checkpointing,
         inserts=method is not None and method.cls.inserts,
         retraining_flops=setting.retraining.flops if setting and setting.retraining else None,
         environment=environment(cell.device),
@@ -153,8 +165,8 @@ def _retraining(source: ModelSource, task: str) -> Cost | None:
     return Cost(forward_tokens=made.training_tokens, backward_tokens=made.training_tokens, flops=int(flops), seconds=made.seconds)
 
 
-def _outcome(cell: Cell, setting: _Setting, progress: Callable[[int], None]) -> _Outcome:
-    lm = load_model(setting.target, device=cell.device)
+def _outcome(cell: Cell, setting: _Setting, plan: MemoryPlan, progress: Callable[[int], None]) -> _Outcome:
+    lm = replace(load_model(setting.target, device=cell.device), plan=plan)
     if cell.spec.method == "original":
         return _Outcome("ok", points=_fixed_point(cell, setting, lm, Cost()))
     if cell.spec.method == "retrained":
@@ -169,11 +181,30 @@ def _outcome(cell: Cell, setting: _Setting, progress: Callable[[int], None]) -> 
     request = Request(forget, retain, general, cell.spec.seed, prepared)
     if reason := method.unsupported(lm, request):
         raise Unsupported(reason)
+    plan.batch = int(cell.spec.hyperparameters.get("batch") or 0)
+    plan.look_at(lm.model, lm.context, cell.gradient_checkpointing, _remedies(cell, lm, request))
+    if cell.gradient_checkpointing:
+        checkpoint_blocks(lm.model)
     _seed(cell.spec.seed)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         run = follow(method, lm, request, setting.evaluation, cell.spec.protocol, Path(folder), progress)
         points = tuple(_operating_points(run.chosen, lm, setting, cell)) if run.status == "ok" else ()
     return _Outcome(run.status, run.reason, tuple(run.steps), points, prepare_cost)
+
+
+def _remedies(cell: Cell, lm: LanguageModel, request: Request) -> Iterator[str]:
+    """What the user may do if memory does not suffice."""
+    fields = cell.spec.hyperparameters
+    if fields.get("lora_rank") == 0:
+        adapted = registry.method(cell.spec.method).build({**fields, "lora_rank": LORA_RANK})
+        if adapted.unsupported(lm, request) is None:
+            yield f"train adapters in place of the weights (--set {cell.spec.method}.lora_rank={LORA_RANK})"
+    if not cell.gradient_checkpointing:
+        yield "keep fewer activations (--gradient-checkpointing)"
+    if fields.get("lora_rank") is None and "batch" in fields:
+        yield f"take smaller batches (--set {cell.spec.method}.batch=1)"
+    if cell.spec.dtype == "float32":
+        yield "halve activations and copies (--dtype bfloat16)"
 
 
 def _seed(seed: int) -> None:
@@ -204,14 +235,14 @@ def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, devic
             parameters_changed=0,
             cost=choice.cost,
         )
-    base = load_model(setting.target, device=device)
-    changed = restore(lm.model, base.model.state_dict(), choice.snapshot)
+    # the second model is gone before anything is measured, and before the reference comes
+    changed = restore(lm.model, load_model(setting.target, device=device).model.state_dict(), choice.snapshot)
     return _point(choice, lm, setting, changed, device, headline)
 
 
 def _fixed_point(cell: Cell, setting: _Setting, lm: LanguageModel, cost: Cost) -> tuple[OperatingPoint, ...]:
-    target = load_model(setting.target, device=cell.device).model.state_dict()
-    point = _point(Chosen(0.0, cost=cost), lm, setting, changed_elements(tensors(lm.model), target), cell.device, headline=True)
+    changed = changed_elements(tensors(lm.model), load_model(setting.target, device=cell.device).model.state_dict())
+    point = _point(Chosen(0.0, cost=cost), lm, setting, changed, cell.device, headline=True)
     return tuple(point.model_copy(update={"budget": budget}) for budget in cell.spec.protocol.budgets)
 
 

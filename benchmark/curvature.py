@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
+from benchmark.method import Unsupported
 from benchmark.model import LanguageModel
 from benchmark.passages import Passages
 
@@ -62,6 +63,9 @@ def fisher_information(lm: LanguageModel, texts: Sequence[Passages], seed: int) 
         lm: left as it was.
         texts: what to measure on.
         seed: decides the tokens drawn.
+
+    Raises:
+        Unsupported: there is no room for the matrices, their inverses, and a gradient to divide by them.
     """
     head = lm.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     layers = {
@@ -69,6 +73,8 @@ def fisher_information(lm: LanguageModel, texts: Sequence[Passages], seed: int) 
         for name, module in lm.model.named_modules()
         if isinstance(module, nn.Linear | Conv1D) and module is not head
     }
+    if reason := lm.plan.hold(**_needs(lm, texts, [layer.weight.shape for layer in layers.values()])):
+        raise Unsupported(reason)
     generator = torch.Generator(lm.device).manual_seed(seed)
     inputs: dict[str, Tensor] = dict.fromkeys(layers, torch.zeros(()))
     outputs: dict[str, Tensor] = dict.fromkeys(layers, torch.zeros(()))
@@ -84,6 +90,17 @@ def fisher_information(lm: LanguageModel, texts: Sequence[Passages], seed: int) 
                 inputs[name] = inputs[name].to(a) + scale * a.T @ a
                 outputs[name] = outputs[name].to(g) + scale * g.T @ g
     return {name: Factors(inputs[name], outputs[name], isinstance(module, Conv1D)) for name, module in layers.items()}
+
+
+def _needs(lm: LanguageModel, texts: Sequence[Passages], shapes: Sequence[Sequence[int]]) -> dict[str, int]:
+    """Bytes of the matrices and their inverses, and of a step that a method then takes on forget text and these texts."""
+    length = max(text.ids.shape[1] for text in texts)
+    activations = lm.plan.activations
+    return {
+        "curvature": 2 * sum(4 * (a * a + b * b) for a, b in shapes),
+        "gradients": 2 * sum(4 * a * b for a, b in shapes),  # as they are, and divided
+        "activations": activations.of(lm.plan.batch, length, len(texts) + 1) if activations else 0,
+    }
 
 
 def _rows(tensor: Tensor, real: Tensor) -> Tensor:

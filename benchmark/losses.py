@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.model import LanguageModel
+from benchmark.model import LanguageModel, weighed
 from benchmark.passages import Passages
 
 IGNORED = -100
@@ -45,9 +45,14 @@ def label_cross_entropy(lm: LanguageModel, batch: Passages, labels: Tensor) -> T
 
 
 def sequence_nll(lm: LanguageModel, batch: Passages) -> tuple[Tensor, Tensor]:
-    """Negative log-likelihood (n,) of each window as a whole, in nats, and the number (n,) of tokens that it sums over."""
+    """Negative log-likelihood (n,) of each window as a whole, in nats, and the number (n,) of tokens that it sums over.
+
+    Of a part of a batch, windows count alike in the gradient, where the logits have the tokens count alike.
+    """
     nll, mask = token_nll(lm.logits(batch), batch)
-    return nll.sum(dim=1), mask.sum(dim=1)
+    whole = batch.part_of
+    share = 1.0 if whole is None else len(batch) / len(whole) * whole.predicted / batch.predicted
+    return weighed(nll.sum(dim=1), share), mask.sum(dim=1)
 
 
 def kl_divergence(reference: Tensor, logits: Tensor, batch: Passages) -> Tensor:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from transformers.utils import logging
 from benchmark.architecture import Architecture, architecture_of, layers_of
 from benchmark.corpus import Document
 from benchmark.errors import InputError, brief
+from benchmark.memory_plan import MemoryPlan
 from benchmark.passages import Passages, passages
 
 UNBOUNDED = 2048
@@ -37,6 +38,8 @@ class LanguageModel:
     """Where the untouched weights are."""
     context: int
     """Longest window in tokens that it is used with."""
+    plan: MemoryPlan = field(default_factory=MemoryPlan)
+    """How it fits into memory; shared by its copies."""
 
     @property
     def architecture(self) -> Architecture:
@@ -71,7 +74,7 @@ class LanguageModel:
         try:
             self.model.base_model(input_ids=batch.ids, attention_mask=batch.mask.long(), use_cache=False)
         except _Reached as reached:
-            return reached.hidden
+            return weighed(reached.hidden, batch.tokens / whole.tokens if (whole := batch.part_of) else 1.0)
         finally:
             hook.remove()
         raise AssertionError("the layer was not run")
@@ -81,7 +84,17 @@ class LanguageModel:
         batch = batch.to(self.device)
         output = self.model(input_ids=batch.ids, attention_mask=batch.mask.long(), use_cache=False)
         logits: Tensor = output.logits
-        return logits.float()
+        return weighed(logits.float(), batch.predicted / whole.predicted if (whole := batch.part_of) else 1.0)
+
+
+def weighed(tensor: Tensor, share: float) -> Tensor:
+    """The tensor itself, whose gradient will be multiplied by a share.
+
+    So a loss that is a mean over the tokens of a part of a batch counts for what it would in the mean over the whole batch.
+    """
+    if share != 1.0 and tensor.requires_grad:
+        tensor.register_hook(lambda gradient: gradient * share)  # type: ignore[no-untyped-call]
+    return tensor
 
 
 class _Reached(Exception):  # noqa: N818 -- not an error: the way out of a forward pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,13 +23,15 @@ class Passages:
 
     ids: (n, length) token ids, 0 where padded. mask: (n, length) True at real tokens, which come first.
     document: (n,) the index of each window's document. window: (n,) the number of each window in the whole text: by it a
-    method finds what it has worked out for that window.
+    method finds what it has worked out for that window. part_of: the batch that these windows are a part of, where it was
+    too large to be run at once.
     """
 
     ids: Tensor
     mask: Tensor
     document: Tensor
     window: Tensor
+    part_of: Passages | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,7 +68,20 @@ class Passages:
 
     def to(self, device: torch.device) -> Passages:
         """The same windows on a device."""
-        return Passages(self.ids.to(device), self.mask.to(device), self.document.to(device), self.window.to(device))
+        return Passages(self.ids.to(device), self.mask.to(device), self.document.to(device), self.window.to(device), self.part_of)
+
+    def parts(self, size: int) -> Iterator[Passages]:
+        """These windows, at most `size` at a time."""
+        if size >= len(self):
+            yield self
+            return
+        for index in torch.split(torch.arange(len(self)), size):
+            yield replace(self.take(index), part_of=self)
+
+    @property
+    def predicted(self) -> int:
+        """Number of tokens that are predicted: all real ones but the first of each window."""
+        return int(self.mask[:, 1:].sum())
 
     def in_order(self, size: int) -> Iterator[Passages]:
         """Batches of at most `size` windows, longest first so that little is padding."""

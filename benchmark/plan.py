@@ -34,6 +34,9 @@ class Options:
     plugins: Sequence[Path] = ()
     protocol: Protocol = field(default_factory=Protocol)
     device: str = "cpu"
+    memory: int | None = None
+    """Bytes that a cell may use; None: what is free."""
+    gradient_checkpointing: bool = False
     out: Path | None = None
     """Default: `results/<model><variant>`."""
     variant: str = ""
@@ -81,7 +84,19 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
                     method=entry.name, source=source_hashes[entry.name], hyperparameters=fields, seed=0, protocol=options.protocol, **shared
                 )
                 specs += [cell.model_copy(update={"seed": seed}) for seed in range(options.seeds)]
-        cells += [Cell(spec, options.model, options.data, tuple(options.plugins), options.device, out) for spec in specs]
+        cells += [
+            Cell(
+                spec,
+                options.model,
+                options.data,
+                tuple(options.plugins),
+                options.device,
+                out,
+                memory=options.memory,
+                gradient_checkpointing=options.gradient_checkpointing,
+            )
+            for spec in specs
+        ]
     return out, cells
 
 

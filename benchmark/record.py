@@ -197,6 +197,12 @@ class Record(_Strict):
     operating_points: tuple[OperatingPoint, ...]
     """One a budget, in the order of the protocol's budgets."""
     prepare_cost: Cost
+    planned_memory: dict[str, int] = {}
+    """Bytes that the cell was to hold, by what for, as reckoned before its first step; what only the method knows of is not in it."""
+    micro_batch: int | None = None
+    """Windows of each kind of text that a training step ran at once; None: its whole batch."""
+    gradient_checkpointing: bool = False
+    """Whether each layer was computed again for the backward pass rather than kept."""
     inserts: bool = False
     """Whether the first step only puts a module into the model, and forgets nothing yet."""
     retraining_flops: float | None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
 
+from benchmark.memory_plan import out_of_memory, size_of
+from benchmark.method import Unsupported
 from benchmark.model import LanguageModel
 from benchmark.passages import Passages
 
@@ -29,6 +31,12 @@ def descend(
 
     Weights of lower precision are trained through copies in float32: a small step on a bfloat16 weight is rounded away.
 
+    A batch that does not fit into memory (see `benchmark.memory_plan`) is run in parts, the same for every stream, and their
+    gradients are added up. The sum is the gradient of the whole batch where the loss is a weighted sum of terms of one stream
+    each, and a term is a mean over the tokens of `lm.logits` or `lm.hidden`, or over the windows of `sequence_nll`. It only
+    comes near where a loss mixes windows in another way, and where it changes what it remembers each time it is called: PDU's
+    multiplier moves once a part, by that part's excess.
+
     Args:
         lm: edited in place.
         loss: given one batch from each stream, returns the scalar to be minimised.
@@ -40,6 +48,9 @@ def descend(
         lora_rank: train LoRA adapters of this rank and leave the weights alone; 0 trains the weights.
         trained: which parameters to train, by name, of those that require a gradient.
         gradient: what to make of a parameter's gradient, by name, before all are clipped.
+
+    Raises:
+        Unsupported: there is no room for it, even with one window at a time.
     """
     required = {parameter: parameter.requires_grad for parameter in lm.model.parameters()}
     if lora_rank:
@@ -49,14 +60,17 @@ def descend(
     generator = torch.Generator().manual_seed(seed)
     batches = [stream.shuffled(batch, generator) for stream in streams]
     weights = {name: weight for name, weight in lm.model.named_parameters() if weight.requires_grad and trained(name)}
-    masters = {name: weight if weight.dtype == torch.float32 else weight.detach().float() for name, weight in weights.items()}
-    optimizer = torch.optim.AdamW(masters.values(), lr=lr, weight_decay=0.0)
     try:
+        if reason := lm.plan.train(weights.values(), batch, len(streams), max(stream.ids.shape[1] for stream in streams)):
+            raise Unsupported(reason)
+        masters = {name: weight if weight.dtype == torch.float32 else weight.detach().float() for name, weight in weights.items()}
+        # one kernel for all of a GPU's weights, which needs no second copy of their state as PyTorch's own choice there does
+        optimizer = torch.optim.AdamW(masters.values(), lr=lr, weight_decay=0.0, fused=True if lm.device.type == "cuda" else None)
         for _ in range(steps):
-            value = loss(*(next(stream) for stream in batches))
-            gradients = torch.autograd.grad(value, list(weights.values()), allow_unused=True)
-            for (name, master), raw in zip(masters.items(), gradients, strict=True):
-                master.grad = None if raw is None else gradient(name, raw.float())
+            _accumulate(lm, loss, [next(stream) for stream in batches], weights, masters)
+            for name, master in masters.items():
+                if master.grad is not None:
+                    master.grad = gradient(name, master.grad)
             torch.nn.utils.clip_grad_norm_(masters.values(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -70,12 +84,46 @@ def descend(
             parameter.requires_grad_(before)
 
 
+def _accumulate(
+    lm: LanguageModel,
+    loss: Callable[..., Tensor],
+    batches: Sequence[Passages],
+    weights: Mapping[str, Tensor],
+    masters: Mapping[str, Tensor],
+) -> None:
+    """Leave the gradient of a step's loss in the masters' `grad`; where memory runs out, begin again with parts half as large."""
+    whole = len(batches[0])
+    while True:
+        for tensor in (*weights.values(), *masters.values()):
+            tensor.grad = None
+        try:
+            for parts in zip(*(batch.parts(lm.plan.micro_batch or whole) for batch in batches), strict=True):
+                torch.autograd.backward(loss(*parts), inputs=list(weights.values()))
+                for name, weight in weights.items():
+                    master = masters[name]
+                    if master is not weight and weight.grad is not None:
+                        master.grad = weight.grad.float() if master.grad is None else master.grad.add_(weight.grad)
+                        weight.grad = None
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or not lm.plan.halve(whole):
+                raise
+        # from here on nothing holds what the pass that failed had worked out
+        if lm.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
 def original(lm: LanguageModel, lora_rank: int = 0) -> Callable[[], AbstractContextManager[LanguageModel]]:
     """A way back to the model as it is now: `with before() as lm: ...`, without gradients.
 
     Without LoRA it is a frozen copy, the one extra copy of the model that a method may hold. With LoRA it is the model itself,
     its adapters switched off.
+
+    Raises:
+        Unsupported: there is no room for the copy.
     """
+    if not lora_rank and (reason := lm.plan.hold(frozen_copy=size_of(lm.model))):
+        raise Unsupported(reason)
     frozen = None if lora_rank else lm.copy()
 
     @contextmanager

@@ -38,6 +38,12 @@ def run(
         int | None, typer.Option(min=1, help="Processes [default: one a core for a small model, else one].", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    memory: Annotated[
+        float | None, typer.Option(min=0, help="GB that a cell may use, the model included [default: what is free].", show_default=False)
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Compute each layer again in the backward pass rather than keep it.")
+    ] = False,
     plugin: Plugins = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is on record already.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run cells again that are on record as failed.")] = False,
@@ -65,6 +71,8 @@ def run(
         plugins=plugin,
         protocol=Protocol.model_validate({**(QUICK if quick else {}), **limited}),
         device=device,
+        memory=None if memory is None else int(memory * 1e9),
+        gradient_checkpointing=gradient_checkpointing,
         out=out_folder,
         variant="-quick" * quick + "".join(f"-limit-{count}" for count in limited.values()),
     )

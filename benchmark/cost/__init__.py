@@ -22,6 +22,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from benchmark.architecture import blocks
 from benchmark.cost.flops import FlopCount
 from benchmark.cost.memory import peak_memory
 from benchmark.record import Cost
@@ -140,7 +141,7 @@ class _Passes:
         for module in {model, getattr(model, "base_model", model)}:
             self._hooks.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
             self._hooks.append(module.register_forward_hook(self._leave, always_call=True))
-        for layer in _layers(model):
+        for layer in blocks(model):
             self._hooks.append(layer.register_forward_hook(self._watch))
 
     def __deepcopy__(self, memo: dict[int, object]) -> _Passes:
@@ -244,15 +245,6 @@ class _Known:
         self.volatile |= self.agreed and flops != self.flops
         self.agreed, self.flops = flops == self.flops, flops
         self.recount = 2 * self.steps
-
-
-def _layers(model: nn.Module) -> Iterator[nn.Module]:
-    """Members of the outermost lists of modules: a transformer's layers."""
-    for child in model.children():
-        if isinstance(child, nn.ModuleList):
-            yield from child
-        else:
-            yield from _layers(child)
 
 
 def _tensors(output: object) -> Iterator[Tensor]:
