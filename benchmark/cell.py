@@ -25,10 +25,11 @@ from benchmark.method import Request, Unsupported
 from benchmark.model import LanguageModel, load_model
 from benchmark.passages import Passages
 from benchmark.preparation import prepare
-from benchmark.record import Cost, OperatingPoint, Protocol, Record, Spec, Status, Step
+from benchmark.record import Cost, OperatingPoint, Protocol, Record, Spec, Status, Step, TextOrigin
 from benchmark.snapshot import changed_elements, restore, tensors
 from benchmark.source import ModelSource, resolve_model
 from benchmark.splits import split
+from benchmark.text.origin import origin
 from benchmark.trajectory import Chosen, follow
 
 LORA_RANK = 8
@@ -64,6 +65,7 @@ class _Setting:
     """To be forgotten, to be retained, general: what a method is given."""
     evaluation: Evaluation
     retraining: Cost | None
+    text: TextOrigin
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None, plan: Memor
         inserts=method is not None and method.cls.inserts,
         retraining_flops=setting.retraining.flops if setting and setting.retraining else None,
         environment=environment(cell.device),
+        text=setting.text if setting else None,
     )
 
 
@@ -148,7 +151,7 @@ def _setting(task_name: str, model: str, data: Path | None, protocol: Protocol, 
         protocol,
         source.lab.references[task_name].noise_floor if source.lab else None,
     )
-    return _Setting(source.folder, reference, texts, evaluation, _retraining(source, task_name))
+    return _Setting(source.folder, reference, texts, evaluation, _retraining(source, task_name), origin(splits, source, data))
 
 
 @lru_cache(maxsize=2)

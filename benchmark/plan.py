@@ -18,6 +18,7 @@ from benchmark.record import Protocol, Scalar, Spec
 from benchmark.registry import ALL
 from benchmark.source import resolve_model
 from benchmark.splits import split
+from benchmark.text.folder import data_folder, named_text
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,20 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
         raise InputError(f"--seeds {options.seeds}: at least one seed is needed")
     check_device(options.device)
     entries = [registry.method(name) for name in _names("--methods", options.methods, registry.methods())]
-    tasks = [registry.task(name) for name in _names("--tasks", options.tasks, registry.tasks())]
     overrides = _overrides(options.settings, [entry.name for entry in entries])
     source = resolve_model(options.model)
     out = options.out or Path("results") / f"{source.name}{options.variant}"
+    text = named_text(options.data, source)
+    tasks = [registry.task(name) for name in _names("--tasks", options.tasks, registry.tasks(text))]
+    for task in tasks:
+        if task.text not in (None, text) and (text is not None or options.data is None):
+            raise InputError(f"task {task.name!r} is over a text of its own; ask for it with --data {task.text}")
+    data = data_folder(options.data, source, out)
     fingerprint = model_fingerprint(source.folder)
     source_hashes = {entry.name: entry.source_hash() for entry in entries}
     cells = []
     for task in tasks:
-        splits = split(task, load_corpus(options.data or task.corpus))
+        splits = split(task, load_corpus(data or task.corpus))
         source.reference(task.name, splits.fingerprint())
         shared = {
             "task": task.name,
@@ -88,7 +94,7 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
             Cell(
                 spec,
                 options.model,
-                options.data,
+                data,
                 tuple(options.plugins),
                 options.device,
                 out,

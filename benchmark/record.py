@@ -180,6 +180,15 @@ class Environment(_Strict):
     threads: int
 
 
+class TextOrigin(_Strict):
+    """Where a task's text is from, and whether the target model was trained on it before the run."""
+
+    source: str
+    membership: dict[str, str]
+    """By evaluation set: known member, known non-member, presumed, unknown."""
+    remarks: tuple[str, ...] = ()
+
+
 class Record(_Strict):
     """A cell's outcome."""
 
@@ -208,3 +217,5 @@ class Record(_Strict):
     retraining_flops: float | None
     """What retraining from scratch costs, 6 x parameters x training tokens; None where they are not known."""
     environment: Environment
+    text: TextOrigin | None = None
+    """None where the cell failed before it was read, and in records made before it was told."""

@@ -106,10 +106,15 @@ def methods() -> Mapping[str, MethodEntry]:
     return dict(sorted(_methods.items()))
 
 
-def tasks() -> Mapping[str, Task]:
-    """Every task that could be imported: document tasks before domain tasks."""
+def tasks(text: str | None = None) -> Mapping[str, Task]:
+    """Every task that could be imported: document tasks before domain tasks.
+
+    `text` is a named text; where there are tasks that are over it alone, it is these, otherwise those over the bundled domains.
+    """
     _discover()
-    return dict(sorted(_tasks.items(), key=lambda item: (item[1].removes != "documents", item[0])))
+    over = text if any(task.text == text for task in _tasks.values()) else None
+    chosen = [(name, task) for name, task in _tasks.items() if task.text == over]
+    return dict(sorted(chosen, key=lambda item: (item[1].removes != "documents", item[0])))
 
 
 def broken() -> Mapping[str, str]:
@@ -135,8 +140,9 @@ def task(name: str) -> Task:
     Raises:
         InputError: there is none; the nearest name is suggested.
     """
-    if name not in tasks():
-        raise unknown_name("task", name, tasks())
+    _discover()
+    if name not in _tasks:
+        raise unknown_name("task", name, _tasks)
     return _tasks[name]
 
 

@@ -32,6 +32,8 @@ class ModelSource:
     folder: Path
     lab: Lab | None = None
     lab_folder: Path | None = None
+    repository: str | None = None
+    """On the hub, where it is from there."""
 
     @property
     def setting(self) -> Setting:
@@ -72,7 +74,7 @@ def resolve_model(name: str) -> ModelSource:
         if "/" in name:
             raise InputError(f"{name}: no such model folder")
         raise unknown_name("model", name, [LAB, *ALIASES])
-    return ModelSource(repository.split("/")[1], _fetch(repository))
+    return ModelSource(repository.split("/")[1], _fetch(repository), repository=repository)
 
 
 def _lab(folder: Path, name: str) -> ModelSource:

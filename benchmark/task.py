@@ -30,3 +30,5 @@ class Task:
     """Folder of the bundled text, used unless `--data` names another."""
     general_domains: tuple[str, ...] = (GENERAL,)
     """Domains that are general text to a domain task, rather than retained."""
+    text: str | None = None
+    """The named hub text that it is over, given with `--data`; None for the bundled domains and texts that have the same."""

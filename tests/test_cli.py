@@ -253,7 +253,7 @@ def test_a_leaderboard_from_records(bench: Callable[..., Said], tmp_path: Path) 
 def test_list(bench: Callable[..., Said]) -> None:
     tasks = bench("list", "tasks").out.splitlines()
     assert tasks[0] == "arxiv          forget some LaTeX of research papers, keep the others"
-    assert [line.split()[0] for line in tasks] == list(registry.tasks())
+    assert [line.split()[0] for line in tasks] == [*registry.tasks(), *registry.tasks("pile")]
     methods = bench("list", "methods").out
     assert [line.split()[0] for line in methods.splitlines()] == list(registry.methods())
     assert re.search(r"^gradient-ascent +Ascend on the loss of the forget set\. Yao et al\. 2024", methods, re.MULTILINE)

@@ -15,13 +15,14 @@ def list_(
 ) -> int:
     """List what can be named: methods, tasks or models, a line each."""
     from benchmark import registry, source
+    from benchmark.text.sources import texts
 
     for path in plugin:
         registry.load_plugin(path)
     if what == "models":
         lines = [(source.LAB, "the embedded lab model, with an exact reference for every task"), *source.ALIASES.items()]
     elif what == "tasks":
-        lines = [(name, task.description) for name, task in registry.tasks().items()]
+        lines = [(name, task.description) for text in (None, *texts()[1:]) for name, task in registry.tasks(text).items()]
     else:
         lines = [(name, entry.summary) for name, entry in registry.methods().items()]
     width = max(len(name) for name, _ in lines)

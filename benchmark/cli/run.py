@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.terminal import FAILED, Plugins, err, names, out, warn_of_broken_plugins
+from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks, warn_of_broken_plugins
 from benchmark.errors import InputError
 
 QUICK = {"max_steps": 4, "growth": 2.0, "limit": 3, "method_tokens": 16384}
@@ -21,7 +21,13 @@ def run(
         str | None,
         typer.Option(help="Names separated by commas, or all [default: all; with --quick one of each kind].", show_default=False),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of <domain>.jsonl[.gz] to use instead of the bundled text.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of <domain>.jsonl[.gz], or a text of the hub by name: hub, pile [default: bundled text; hub for a hub model].",
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method, with seeds 0, 1, ...")] = 1,
     set_: Annotated[
         list[str],
@@ -63,7 +69,7 @@ def run(
     limited = {} if limit is None else {"limit": limit}
     options = Options(
         methods=names(methods),
-        tasks=names(tasks or (_one_of_each_kind() if quick else "all")),
+        tasks=names(tasks or (_one_of_each_kind(data) if quick else "all")),
         model=model,
         data=data,
         seeds=seeds,
@@ -78,6 +84,7 @@ def run(
     )
     folder, cells = plan(options)
     warn_of_broken_plugins()
+    say_fallbacks(folder)
     todo = runner.missing(cells, folder, retry_failed, fresh)
     jobs = jobs or runner.fitting_jobs(resolve_model(model).folder, device, os.cpu_count() or 1)
     if not quiet:
@@ -112,10 +119,10 @@ def publish(folder: Path, quiet: bool) -> int:
     return FAILED if failed else 0
 
 
-def _one_of_each_kind() -> str:
+def _one_of_each_kind(data: Path | None) -> str:
     from benchmark import registry
 
     first: dict[str, str] = {}
-    for task in registry.tasks().values():
+    for task in registry.tasks(None if data is None else str(data)).values():
         first.setdefault(task.removes, task.name)
     return ",".join(first.values())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.terminal import FAILED, Plugins, err, names, out
+from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks
 from benchmark.errors import InputError
 
 TRIALS = 6
@@ -18,7 +18,13 @@ def sweep(
     methods: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
     model: Annotated[str, typer.Option(help="lab, a local folder, an alias, or a hub repository.")] = "lab",
     tasks: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
-    data: Annotated[Path | None, typer.Option(help="Folder of <domain>.jsonl[.gz] to use instead of the bundled text.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of <domain>.jsonl[.gz], or a text of the hub by name: hub, pile [default: bundled text; hub for a hub model].",
+            show_default=False,
+        ),
+    ] = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Settings tried of every method, from its own search space [default: 6].", show_default=False)
     ] = None,
@@ -83,6 +89,7 @@ def sweep(
         sweeping.check_free(entries, set_)
         tried = {entry.name: sweeping.settings(entry, trials or TRIALS) for entry in entries}
     _, cells = plan(options, tried)
+    say_fallbacks(folder)
     cells = [cell for cell in cells if cell.spec.method not in registry.RESERVED]
     todo = runner.missing(cells, folder)
     err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)

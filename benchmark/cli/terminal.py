@@ -31,3 +31,14 @@ def warn_of_broken_plugins() -> None:
 
     for name, reason in registry.broken().items():
         err.print(f"bench: warning: plugin {name} cannot be imported: {reason}", markup=False, soft_wrap=True)
+
+
+def say_fallbacks(folder: Path) -> None:
+    """Say which of a results folder's hub texts are not from the source that was intended."""
+    from benchmark.text import manifest
+    from benchmark.text.sources import texts
+
+    for text in texts():
+        found = manifest.read(folder, text)
+        for line in found.fallbacks().values() if found else ():
+            err.print(f"bench: {line}", markup=False, soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmark.leaderboard import Board, formats
 from benchmark.leaderboard.rows import SETS
 from benchmark.leaderboard.task_table import TaskTable
+from benchmark.record import TextOrigin
 from benchmark.scores import CONFIDENCE, RESAMPLES, Interval
 
 Facts = tuple[tuple[str, str], ...]
@@ -61,6 +62,8 @@ def task_rules(board: Board, table: TaskTable) -> Facts:
     if table.sizes:
         told = ", ".join(f"{name} {table.sizes[name].documents} documents of {table.sizes[name].tokens:,} tokens" for name in _sets(table))
         facts.append(("Test half", f"{told}; data fingerprint {table.data_fingerprint[:12]}."))
+    if table.text is not None:
+        facts.append(("Text", _text(table.text)))
     if table.unscored is None:
         facts += [
             ("Chosen", f"{SELECTION}."),
@@ -160,6 +163,14 @@ def _membership(auc: Interval) -> str:
         f"the target's loss tells forget from holdout documents with an AUC of {formats.interval(auc)} on the test half; 0.5 is chance,"
         " and below it the forget documents are the harder ones."
     )
+
+
+def _text(text: TextOrigin) -> str:
+    sets: dict[str, list[str]] = {}
+    for name, membership in text.membership.items():
+        sets.setdefault(membership, []).append(name)
+    told = "; ".join(f"{', '.join(names)}: {membership}" for membership, names in sets.items())
+    return " ".join(f"{_sentence(part)}." for part in (text.source, f"in the model's training data: {told}", *text.remarks))
 
 
 def _intervals(table: TaskTable) -> str:

@@ -11,7 +11,7 @@ from benchmark import scores
 from benchmark.errors import InputError
 from benchmark.leaderboard.ranking import Contender, rank
 from benchmark.leaderboard.rows import ORIGINAL, REFERENCES, RETRAINED, Row, baselines, why_unscored
-from benchmark.record import Record, Setting
+from benchmark.record import Record, Setting, TextOrigin
 from benchmark.scores import Interval
 
 TOLERANCE = 1e-6
@@ -43,6 +43,8 @@ class TaskTable:
     removes: Literal["documents", "domain"]
     data_fingerprint: str
     setting: Setting
+    text: TextOrigin | None
+    """None where no record tells."""
     reference_kind: Literal["exact", "approximate", "none"] | None
     """None where nothing could be measured."""
     unscored: str | None
@@ -92,6 +94,7 @@ def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> T
         removes=first.removes,
         data_fingerprint=first.spec.data_fingerprint,
         setting=first.spec.setting,
+        text=next((record.text for record in records if record.spec.task == task and record.text), None),
         reference_kind=kind,
         unscored=unscored,
         gap=gap,
