@@ -63,7 +63,8 @@ def deal(documents: Iterable[Document], seed: int = 0) -> dict[str, tuple[Docume
     """Give every document of one domain its role.
 
     Raises:
-        InputError: only some documents have a role of their own, or there are too few for every role to have two.
+        InputError: only some documents have a role of their own, a text has two roles, or there are too few for every role to
+            have two.
     """
     ordered = drawn(documents, f"role:{seed}")
     fixed = [document.role is not None for document in ordered]
@@ -71,6 +72,7 @@ def deal(documents: Iterable[Document], seed: int = 0) -> dict[str, tuple[Docume
         without = next(document.id for document in ordered if document.role is None)
         raise InputError(f"document {without!r} has no split while others have one; give every document a split, or none")
     if ordered and all(fixed):
+        _check_disjoint(ordered)
         roles = {role: tuple(d for d in ordered if d.role == role) for role in ROLES}
         if not roles["retain_eval"]:  # evaluation text is never a method's: take a third of the retain documents
             cut = len(roles["retain"]) // 3
@@ -88,6 +90,15 @@ def deal(documents: Iterable[Document], seed: int = 0) -> dict[str, tuple[Docume
             "a domain needs at least 16 documents (or 2 for every split it names)"
         )
     return roles
+
+
+def _check_disjoint(documents: Iterable[Document]) -> None:
+    first: dict[str, Document] = {}
+    for document in documents:
+        other = first.setdefault(document.text.strip(), document)
+        if other.role != document.role:
+            one, two = sorted((f"{other.id!r} ({other.role})", f"{document.id!r} ({document.role})"))
+            raise InputError(f"documents {one} and {two} have the same text; a text can have one role only, so drop one of them")
 
 
 def drawn(documents: Iterable[Document], salt: str) -> tuple[Document, ...]:

@@ -177,6 +177,16 @@ def test_a_split_for_some_documents_only_is_refused() -> None:
         deal((Document("x-0", "text", "forget"), Document("x-1", "text")))
 
 
+def test_a_text_with_two_roles_is_refused() -> None:
+    given = documents("x", 12, ["forget"] * 2 + ["retain"] * 8 + ["holdout"] * 2)
+    twice = Document("again", given[0].text + "\n", "retain")
+    with pytest.raises(
+        InputError, match=r"^documents 'again' \(retain\) and 'x-0' \(forget\) have the same text; a text can have one role"
+    ):
+        deal((*given, twice))
+    deal((*given, Document("again", given[0].text, "forget")))
+
+
 @pytest.mark.parametrize("count", [0, 1, 8, 11])
 def test_too_few_documents_are_refused(count: int) -> None:
     small = Corpus(Path("data"), {"arxiv": documents("arxiv", count), "books": documents("books", 32)})

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from huggingface_hub import constants
 from benchmark import LanguageModel, registry
 from benchmark.corpus import Corpus, load_corpus
 from benchmark.errors import InputError
+from benchmark.plan import Options, plan
 from benchmark.source import ModelSource
 from benchmark.splits import split
 from benchmark.text import build, manifest
@@ -27,6 +28,8 @@ from benchmark.text.origin import origin
 from benchmark.text.sources import text, texts
 
 PYTHIA = "EleutherAI/pythia-70m"
+
+Table = Sequence[Mapping[str, object]]
 
 
 def source(repository: str | None = PYTHIA) -> ModelSource:
@@ -139,6 +142,58 @@ def test_without_the_primary_the_fallback_is_used_and_said(hub: HubCache, tmp_pa
     assert told.membership == {"forget": "presumed", "retain": "presumed", "holdout": "presumed", "general": "known member or presumed"}
 
 
+def test_the_fallbacks_of_books_and_general_text(hub: HubCache, tmp_path: Path) -> None:
+    lay_out_primary(hub, without=["gutenberg", "wikipedia"])
+    draft = tmp_path / "pg19" / "data"  # the first of 23 files, as it was asked for: no other is needed
+    draft.mkdir(parents=True)
+    parquet(draft / "train-00000-of-00023-abc.parquet", [{"short_book_title": "t", "text": words(f"book {n}")} for n in range(30)])
+    hub.dataset_files("emozilla/pg19", draft.parent, commit="4" * 40)
+    later = [{"text": words(f"later {n}")} for n in range(8)]
+    hub.dataset("imperial-cpg/project-gutenberg-extended", {"default": {"train": later}}, commit="5" * 40)
+    names = ["ArXiv", "Github", "Gutenberg (PG-19)", "Pile-CC"]
+    sample = [{"text": words(f"pile {n}"), "meta": {"pile_set_name": names[n % 4]}} for n in range(200)]
+    lay_out_without_a_card(hub, tmp_path / "pile-10k", sample)
+    corpus, found = lay_out(tmp_path / "out")
+    assert set(found.fallbacks()) == {"books", "general"}
+    assert roles(corpus, "books") == {"forget": 5, "retain_eval": 5, "retain": 20, "holdout": 8}
+    by_text = {str(row["text"]): int(n) % 4 for n, row in enumerate(sample)}
+    assert {by_text[document.text] for document in corpus.documents("general")} == {3}
+    assert set(roles(corpus, "general")) == {"forget", "retain_eval", "retain", "holdout"}
+    told = origin(split(registry.task("books"), corpus), source(), tmp_path / "out" / "hub-text" / "hub")
+    assert [remark for remark in told.remarks if remark.startswith("temporal shift")]
+    assert told.membership["holdout"] == "known non-member"
+
+
+def lay_out_without_a_card(hub: HubCache, folder: Path, rows: Table) -> None:
+    """A data set whose card declares no configurations: its files are where `push_to_hub` puts them."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "README.md").write_text("---\nlicense: bigscience-bloom-rail-1.0\n---\n", "utf-8")
+    parquet(folder / "data" / "train-00000-of-00001-4746b8785c874cc7.parquet", rows)
+    hub.dataset_files(PILE_10K, folder, commit="2" * 40)
+
+
+def parquet(file: Path, rows: Table) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+
+
+def test_a_split_in_several_places(hub: HubCache, tmp_path: Path) -> None:
+    lay_out_primary(hub, without=["arxiv"])
+    folder = tmp_path / "yao"
+    card = ["---", "configs:", "- config_name: arxiv", "  data_files:"]
+    for name, count in (("forget", 6), ("approximate", 8), ("retain", 20)):
+        card += [f"  - split: {name}", "    path:", f"    - {name}/a.parquet", f"    - {name}/b.parquet"]
+        (folder / name).mkdir(parents=True)
+        for part in "ab":
+            parquet(folder / name / f"{part}.parquet", [{"text": words(f"{name} {part} {n}")} for n in range(count // 2)])
+    (folder / "README.md").write_text("\n".join([*card, "---", ""]), "utf-8")
+    hub.dataset_files(YAO, folder, commit="1" * 40)
+    corpus, _ = lay_out(tmp_path / "out")
+    assert roles(corpus, "arxiv") == {"forget": 6, "retain_eval": 4, "retain": 16, "holdout": 8}
+
+
 def test_without_either_one_line_at_once(hub: HubCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay_out_primary(hub, without=["github"])
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -236,10 +291,22 @@ def test_the_pile_with_and_without_its_github_part(hub: HubCache, tmp_path: Path
     assert "NeelNanda/pile-10k at 222222222222, not pinned" in told.source
 
 
-def compressed(rows: list[dict[str, object]]) -> bytes:
+def compressed(rows: Table) -> bytes:
     import pyarrow
 
     return bytes(pyarrow.compress("".join(json.dumps(row) + "\n" for row in rows).encode(), "zstd", asbytes=True))
+
+
+def test_a_task_with_a_text_of_its_own_says_how_to_ask_for_it(hub: HubCache, tmp_path: Path, tiny_lm: Callable[..., LanguageModel]) -> None:
+    hub.model(PYTHIA, tiny_lm().folder)
+    for model in ("pythia-70m", str(tiny_lm().folder)):
+        with pytest.raises(InputError, match=r"^task 'code-domain' is over a text of its own; ask for it with --data pile$"):
+            plan(Options(model=model, tasks=["code-domain"], out=tmp_path))
+
+
+def test_the_lab_has_text_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^--data hub: a lab's models were trained on a text of their own; use it without --model lab$"):
+        plan(Options(data=Path("hub"), tasks=["arxiv"], out=tmp_path))
 
 
 def test_a_run_on_a_hub_model(

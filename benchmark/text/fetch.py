@@ -43,25 +43,25 @@ def fetch(source: Source, pool: Pool, cache_only: bool) -> Fetched:
     Raises:
         Unusable: they are not in the cache and cannot be fetched, or the data set has no such split.
     """
-    pattern = pool.files or _declared(_snapshot(source, [CARD], cache_only), source, pool)
-    folder = _snapshot(source, [pattern], cache_only)
-    return Fetched(_matching(folder, pattern), folder.name)
+    patterns = [pool.files] if pool.files else _declared(_snapshot(source, [CARD], cache_only), source, pool)
+    folder = _snapshot(source, patterns, cache_only)
+    return Fetched(tuple(file for pattern in patterns for file in _matching(folder, pattern)), folder.name)
 
 
-def _declared(folder: Path, source: Source, pool: Pool) -> str:
-    """Where a data set's card says that the files of a split are."""
+def _declared(folder: Path, source: Source, pool: Pool) -> list[str]:
+    """The patterns of a split's files, as the data set's card has them."""
     from huggingface_hub import metadata_load
 
     configs = (metadata_load(folder / CARD) or {}).get("configs") or []
     if not configs:
-        return f"data/{pool.split}-*"  # where `push_to_hub` puts a split, and `datasets` looks for it
+        return [f"data/{pool.split}-*"]  # where `push_to_hub` puts a split, and `datasets` looks for it
     for config in configs:
         if config.get("config_name") == pool.config:
             files = config.get("data_files") or []
             for entry in files if isinstance(files, list) else [files]:
                 split, path = ("train", entry) if isinstance(entry, str) else (entry.get("split"), entry.get("path"))
-                if split == pool.split and isinstance(path, str):
-                    return path
+                if split == pool.split and path:
+                    return path if isinstance(path, list) else [path]
     known = ", ".join(str(config.get("config_name")) for config in configs)
     raise Unusable(f"{source.repository} has no split {pool.split!r} of configuration {pool.config!r} (configurations: {known})")
 
