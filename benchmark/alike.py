@@ -1,4 +1,4 @@
-"""Which cells may lie in one results folder: of one model and one protocol and, task by task, the same data."""
+"""Which cells may lie in one results folder: of one model, precision and protocol and, task by task, the same data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ def check_alike(specs: Iterable[Spec], remedy: str) -> None:
     """See that cells can stand side by side.
 
     Raises:
-        InputError: they are of different models, protocols or, for one task, data; it says which, and ends with `remedy`.
+        InputError: they are of different models, precisions, protocols or, for one task, data; it says which, and ends with `remedy`.
     """
     specs = list(specs)
     _check_same("models", specs, lambda spec: f"{spec.model} ({spec.model_fingerprint[:12]})", remedy)
+    _check_same("precisions", specs, lambda spec: spec.dtype, remedy)
     _check_same("protocols", specs, lambda spec: spec.protocol.model_dump_json(), remedy)
     for task in sorted({spec.task for spec in specs}):
         of_task = [spec for spec in specs if spec.task == task]

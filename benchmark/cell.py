@@ -19,6 +19,7 @@ from benchmark.cost import retraining_flops
 from benchmark.environment import environment
 from benchmark.errors import InputError
 from benchmark.evaluation import Evaluation, evaluate_baseline
+from benchmark.loading import Loading
 from benchmark.measure import Diverged, measure
 from benchmark.memory_plan import MemoryPlan
 from benchmark.method import Request, Unsupported
@@ -47,7 +48,8 @@ class Cell:
     """Folder that replaces the bundled text."""
     plugins: tuple[Path, ...]
     """Plugin files to import first."""
-    device: str
+    loading: Loading
+    """How the model is loaded."""
     out: Path
     """Results folder: prepared tensors are shared through it."""
     memory: int | None = None
@@ -66,6 +68,7 @@ class _Setting:
     evaluation: Evaluation
     retraining: Cost | None
     text: TextOrigin
+    attention: str
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def run_cell(cell: Cell, progress: Callable[[int], None] = lambda step: None) ->
     for plugin in cell.plugins:
         registry.load_plugin(plugin)
     try:
-        setting = _setting(cell.spec.task, cell.model, cell.data, cell.spec.protocol, cell.device)
+        setting = _setting(cell.spec.task, cell.model, cell.data, cell.spec.protocol, cell.loading)
     except InputError:
         raise
     except Exception as error:
@@ -125,18 +128,18 @@ def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None, plan: Memor
         gradient_checkpointing=cell.gradient_checkpointing,
         inserts=method is not None and method.cls.inserts,
         retraining_flops=setting.retraining.flops if setting and setting.retraining else None,
-        environment=environment(cell.device),
+        environment=environment(cell.loading, setting.attention if setting else None),
         text=setting.text if setting else None,
     )
 
 
 @lru_cache(maxsize=2)
-def _setting(task_name: str, model: str, data: Path | None, protocol: Protocol, device: str) -> _Setting:
+def _setting(task_name: str, model: str, data: Path | None, protocol: Protocol, loading: Loading) -> _Setting:
     task = registry.task(task_name)
-    source = resolve_model(model)
+    source = resolve_model(model, loading)
     splits = split(task, _corpus(data or task.corpus))
     reference = source.reference(task_name, splits.fingerprint())
-    target = load_model(source.folder, device=device)
+    target = load_model(source.folder, loading)
     most = protocol.method_tokens
     texts = (
         target.passages(splits.forget, None if task.removes == "documents" else most),
@@ -145,13 +148,15 @@ def _setting(task_name: str, model: str, data: Path | None, protocol: Protocol, 
     )
     evaluation = evaluate_baseline(
         target,
-        None if reference is None else load_model(reference, device=device),
+        None if reference is None else load_model(reference, loading),
         splits,
         task.removes,
         protocol,
         source.lab.references[task_name].noise_floor if source.lab else None,
     )
-    return _Setting(source.folder, reference, texts, evaluation, _retraining(source, task_name), origin(splits, source, data))
+    return _Setting(
+        source.folder, reference, texts, evaluation, _retraining(source, task_name), origin(splits, source, data), target.attention
+    )
 
 
 @lru_cache(maxsize=2)
@@ -169,13 +174,13 @@ def _retraining(source: ModelSource, task: str) -> Cost | None:
 
 
 def _outcome(cell: Cell, setting: _Setting, plan: MemoryPlan, progress: Callable[[int], None]) -> _Outcome:
-    lm = replace(load_model(setting.target, device=cell.device), plan=plan)
+    lm = replace(load_model(setting.target, cell.loading), plan=plan)
     if cell.spec.method == "original":
         return _Outcome("ok", points=_fixed_point(cell, setting, lm, Cost()))
     if cell.spec.method == "retrained":
         if setting.reference is None:
             raise Unsupported(f"no retrained model: the reference is {setting.evaluation.baseline.reference_kind}")
-        retrained = load_model(setting.reference, device=cell.device)
+        retrained = load_model(setting.reference, cell.loading)
         return _Outcome("ok", points=_fixed_point(cell, setting, retrained, setting.retraining or Cost()))
     method = registry.method(cell.spec.method).build(cell.spec.hyperparameters)
     forget, retain, general = setting.texts
@@ -223,11 +228,11 @@ def _operating_points(chosen: Sequence[Chosen], lm: LanguageModel, setting: _Set
     measured: dict[int, OperatingPoint] = {}
     for choice in chosen:
         if choice.step not in measured:
-            measured[choice.step] = _operating_point(choice, lm, setting, cell.device, choice.step in headline)
+            measured[choice.step] = _operating_point(choice, lm, setting, cell.loading, choice.step in headline)
         yield measured[choice.step].model_copy(update={"budget": choice.budget})
 
 
-def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, device: str, headline: bool) -> OperatingPoint:
+def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, loading: Loading, headline: bool) -> OperatingPoint:
     if choice.snapshot is None:  # the untouched target was best
         evaluation = setting.evaluation
         return OperatingPoint(
@@ -239,21 +244,21 @@ def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, devic
             cost=choice.cost,
         )
     # the second model is gone before anything is measured, and before the reference comes
-    changed = restore(lm.model, load_model(setting.target, device=device).model.state_dict(), choice.snapshot)
-    return _point(choice, lm, setting, changed, device, headline)
+    changed = restore(lm.model, load_model(setting.target, loading).model.state_dict(), choice.snapshot)
+    return _point(choice, lm, setting, changed, loading, headline)
 
 
 def _fixed_point(cell: Cell, setting: _Setting, lm: LanguageModel, cost: Cost) -> tuple[OperatingPoint, ...]:
-    changed = changed_elements(tensors(lm.model), load_model(setting.target, device=cell.device).model.state_dict())
-    point = _point(Chosen(0.0, cost=cost), lm, setting, changed, cell.device, headline=True)
+    changed = changed_elements(tensors(lm.model), load_model(setting.target, cell.loading).model.state_dict())
+    point = _point(Chosen(0.0, cost=cost), lm, setting, changed, cell.loading, headline=True)
     return tuple(point.model_copy(update={"budget": budget}) for budget in cell.spec.protocol.budgets)
 
 
-def _point(choice: Chosen, lm: LanguageModel, setting: _Setting, changed: int, device: str, headline: bool) -> OperatingPoint:
+def _point(choice: Chosen, lm: LanguageModel, setting: _Setting, changed: int, loading: Loading, headline: bool) -> OperatingPoint:
     test = measure(lm, setting.evaluation.test)
     distances = None
     if headline and setting.reference is not None:
-        distances = setting.evaluation.distances(lm, load_model(setting.reference, device=device))
+        distances = setting.evaluation.distances(lm, load_model(setting.reference, loading))
     return OperatingPoint(
         budget=choice.budget,
         step=choice.step,

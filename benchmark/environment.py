@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
+from benchmark.loading import Loading
 from benchmark.record import Environment
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy")
 
 
-def environment(device: str) -> Environment:
-    """The environment of this process, now."""
+def environment(loading: Loading, attention: str | None = None) -> Environment:
+    """The environment of this process, now; `attention` names the kernel that the model ran with."""
     return Environment(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("unlearning-bench"),
@@ -23,9 +24,17 @@ def environment(device: str) -> Environment:
         packages={name: version(name) for name in PACKAGES},
         platform=platform.platform(terse=True),
         processor=_processor(),
-        device=torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        device=_device(loading),
         threads=torch.get_num_threads(),
+        attention=attention,
     )
+
+
+def _device(loading: Loading) -> str:
+    if loading.device_map is not None and torch.cuda.is_available():
+        return " + ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+    on_gpu = loading.device_map is None and loading.device.startswith("cuda")
+    return torch.cuda.get_device_name(loading.device) if on_gpu else "cpu"
 
 
 def _processor() -> str:

@@ -18,13 +18,17 @@ from transformers.utils import logging
 from benchmark.architecture import Architecture, architecture_of, layers_of
 from benchmark.corpus import Document
 from benchmark.errors import InputError, brief
+from benchmark.loading import CODE, ON_CPU, Loading, check_model_folder, pickles
 from benchmark.memory_plan import MemoryPlan
 from benchmark.passages import Passages, passages
 
-UNBOUNDED = 2048
-"""Context length in tokens of a model whose config names none."""
+LONGEST = 2048
+"""Longest window in tokens that any model is used with, and the one of a model whose config names none."""
 
-IDENTITY = ("config.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json")
+SMALLEST_VOCABULARY = 0.75
+"""Share of its embeddings that a model's tokenizer reaches: they are padded to round numbers, by a few per cent at most."""
+
+IDENTITY = ("config.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.py")
 """Files of a model folder that decide what it computes."""
 
 
@@ -52,8 +56,14 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where its input goes."""
+        """Where its input goes and its logits come out; of a model spread over several devices, the first."""
         return self.model.device
+
+    @property
+    def attention(self) -> str:
+        """The attention kernel it runs with, as transformers names it."""
+        name: str = self.model.config._attn_implementation
+        return name
 
     def passages(self, documents: Sequence[Document], most_tokens: int | None = None) -> Passages:
         """Documents as windows of at most `context` tokens; the leading ones alone where `most_tokens` would be passed."""
@@ -106,99 +116,85 @@ def _stop(layer: nn.Module, inputs: tuple[object, ...], output: Any) -> None:
     raise _Reached(output if isinstance(output, Tensor) else output[0])
 
 
-def load_model(folder: Path, *, context: int | None = None, device: str = "cpu") -> LanguageModel:
-    """Load a local Hugging Face folder in float32, in evaluation mode; safetensors only, no code from the folder.
+def load_model(folder: Path, loading: Loading = ON_CPU, *, context: int | None = None) -> LanguageModel:
+    """Load a local Hugging Face folder, in evaluation mode.
 
     Raises:
-        InputError: the folder lacks a config, weights or a tokenizer, or they do not make a causal language model.
+        InputError: the folder lacks a config, weights or a tokenizer, they do not make a causal language model, they may
+            not be trusted, or the devices asked for are not there.
     """
-    check_model_folder(folder)
+    loading.check()
+    check_model_folder(folder, loading)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # models load again and again; the run has its own progress
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what it warns of is an error here, see below
+    trust = {"trust_remote_code": loading.trust_remote_code, "local_files_only": True}
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, **trust)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
+            dtype=loading.torch_dtype,
+            use_safetensors=any(folder.glob("*.safetensors")),
+            device_map=loading.device_map,
+            attn_implementation=loading.attention(config),
             output_loading_info=True,
+            **trust,
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **trust)
     except Exception as error:  # every library below raises its own kinds; whichever, the folder is of no use
+        if "trust_remote_code" in str(error):
+            raise InputError(f"{folder}: {CODE}") from None
         raise InputError(f"{folder}: not a causal language model that can be loaded: {brief(error)}") from None
     model: PreTrainedModel
-    model, loading = loaded
-    if missing := sorted(loading["missing_keys"]):
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
         raise InputError(f"{folder}: no weights for {', '.join(missing[:3])}; not a whole causal language model")
-    embedded: int = model.get_input_embeddings().weight.shape[0]  # type: ignore[index, assignment]
-    if len(tokenizer) > embedded:
-        raise InputError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeds only {embedded}; they do not belong together"
-        )
+    _check_tokens(folder, len(tokenizer), model.get_input_embeddings().weight.shape[0])  # type: ignore[index, arg-type]
+    _place(folder, model, loading)
     model.train(False)
     if not _is_causal(model):
         raise InputError(f"{folder}: {type(model).__name__} looks ahead at the tokens to be predicted; not a causal language model")
-    longest = getattr(config, "max_position_embeddings", None) or UNBOUNDED
-    model.to(check_device(device))  # type: ignore[arg-type]
+    longest = min(getattr(config, "max_position_embeddings", None) or LONGEST, LONGEST)
     return LanguageModel(model, tokenizer, folder, min(longest, context or longest))
+
+
+def _check_tokens(folder: Path, tokens: int, embedded: int) -> None:
+    if tokens > embedded:
+        raise InputError(f"{folder}: the tokenizer has {tokens} tokens, the model embeds only {embedded}; they do not belong together")
+    if tokens < SMALLEST_VOCABULARY * embedded:
+        raise InputError(f"{folder}: the tokenizer has only {tokens} tokens, the model embeds {embedded}; they do not belong together")
+
+
+def _place(folder: Path, model: PreTrainedModel, loading: Loading) -> None:
+    if loading.device_map is None:
+        model.to(loading.device)  # type: ignore[arg-type]
+    elif left := sum(parameter.is_meta for parameter in model.parameters()):
+        raise InputError(
+            f"{folder}: the devices at hand cannot hold it: {left} of its tensors would be kept elsewhere, where no method can edit them; "
+            "use more or larger devices, or --dtype bfloat16"
+        )
 
 
 def _is_causal(model: PreTrainedModel) -> bool:
     """Whether another next token leaves the prediction of it alone."""
+    tokens = torch.tensor([[0, 1], [0, 2]], device=model.device)
     with torch.no_grad():
-        first, second = model(input_ids=torch.tensor([[0, 1], [0, 2]]), use_cache=False).logits[:, 0]
-    return torch.allclose(first, second, rtol=1e-3, atol=1e-5)
+        first, second = model(input_ids=tokens, use_cache=False).logits[:, 0].float()
+    rounding = 1e-3 if model.dtype == torch.float32 else 3e-2
+    return torch.allclose(first, second, rtol=rounding, atol=1e-2 * rounding)
 
 
-def check_device(name: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        InputError: this machine has none, or PyTorch cannot use it.
-    """
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r} cannot be used: {brief(error)}; use cpu, cuda or cuda:N") from None
-
-
-def check_model_folder(folder: Path) -> None:
-    """See at a glance whether a folder may hold a model.
-
-    Raises:
-        InputError: it lacks a config, weights in safetensors or a tokenizer.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such model folder")
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: no config.json; expected a Hugging Face model folder")
-    if not any(folder.glob("*.safetensors")):
-        pickled = any(folder.glob("*.bin"))
-        raise InputError(
-            f"{folder}: "
-            + (
-                "only pickled weights, which are not loaded; convert them to safetensors"
-                if pickled
-                else "no model.safetensors; save the model's weights there"
-            )
-        )
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
-        raise InputError(f"{folder}: no tokenizer (tokenizer.json); save the model's tokenizer beside it")
-
-
-def model_fingerprint(folder: Path) -> str:
+def model_fingerprint(folder: Path, loading: Loading = ON_CPU) -> str:
     """SHA-256 over a model folder's config, tokenizer and weights.
 
     Raises:
-        InputError: it lacks one of them.
+        InputError: it lacks one of them, or they may not be loaded.
     """
-    check_model_folder(folder)
+    check_model_folder(folder, loading)
+    pickled = [] if any(folder.glob("*.safetensors")) else pickles(folder)
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
-        if any(file.match(pattern) for pattern in IDENTITY):
+        if file in pickled or any(file.match(pattern) for pattern in IDENTITY):
             digest.update(json.dumps([file.name, file.stat().st_size]).encode())
             with file.open("rb") as stream:
                 while chunk := stream.read(1 << 20):

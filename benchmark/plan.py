@@ -8,12 +8,14 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmark import registry
 from benchmark.cell import Cell
 from benchmark.corpus import load_corpus
 from benchmark.errors import InputError, unknown_name
-from benchmark.model import check_device, model_fingerprint
+from benchmark.loading import ON_CPU, Loading
+from benchmark.model import model_fingerprint
 from benchmark.record import Protocol, Scalar, Spec
 from benchmark.registry import ALL
 from benchmark.source import resolve_model
@@ -34,7 +36,7 @@ class Options:
     """`method.field=value`."""
     plugins: Sequence[Path] = ()
     protocol: Protocol = field(default_factory=Protocol)
-    device: str = "cpu"
+    loading: Loading = ON_CPU
     memory: int | None = None
     """Bytes that a cell may use; None: what is free."""
     gradient_checkpointing: bool = False
@@ -56,10 +58,10 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
         registry.load_plugin(plugin)
     if options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: at least one seed is needed")
-    check_device(options.device)
+    options.loading.check()
     entries = [registry.method(name) for name in _names("--methods", options.methods, registry.methods())]
     overrides = _overrides(options.settings, [entry.name for entry in entries])
-    source = resolve_model(options.model)
+    source = resolve_model(options.model, options.loading)
     out = options.out or Path("results") / f"{source.name}{options.variant}"
     text = named_text(options.data, source)
     tasks = [registry.task(name) for name in _names("--tasks", options.tasks, registry.tasks(text))]
@@ -67,16 +69,17 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
         if task.text not in (None, text) and (text is not None or options.data is None):
             raise InputError(f"task {task.name!r} is over a text of its own; ask for it with --data {task.text}")
     data = data_folder(options.data, source, out)
-    fingerprint = model_fingerprint(source.folder)
+    fingerprint = model_fingerprint(source.folder, options.loading)
     source_hashes = {entry.name: entry.source_hash() for entry in entries}
     cells = []
     for task in tasks:
         splits = split(task, load_corpus(data or task.corpus))
         source.reference(task.name, splits.fingerprint())
-        shared = {
+        shared: dict[str, Any] = {
             "task": task.name,
             "model": source.name,
             "model_fingerprint": fingerprint,
+            "dtype": options.loading.dtype,
             "setting": source.setting,
             "data_fingerprint": splits.fingerprint(),
         }
@@ -96,7 +99,7 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
                 options.model,
                 data,
                 tuple(options.plugins),
-                options.device,
+                options.loading,
                 out,
                 memory=options.memory,
                 gradient_checkpointing=options.gradient_checkpointing,

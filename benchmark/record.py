@@ -178,6 +178,8 @@ class Environment(_Strict):
     processor: str
     device: str
     threads: int
+    attention: str | None = None
+    """The attention kernel that the model ran with; None where it was not loaded, and in records made before it was told."""
 
 
 class TextOrigin(_Strict):

@@ -49,5 +49,5 @@ def run(cells: Sequence[Cell], out: Path, executor: Executor, report: Report) ->
 
 def fitting_jobs(folder: Path, device: str, cores: int) -> int:
     """How many processes suit a model: one a core while it is small and on the CPU, otherwise one."""
-    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    weights = sum(file.stat().st_size for pattern in ("*.safetensors", "*.bin") for file in folder.glob(pattern))
     return cores if device == "cpu" and weights < BIG else 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmark.errors import InputError, brief, unknown_name
 from benchmark.lab import MANIFEST, SHIPPED, TARGET, Lab, read_lab, reference_folder
+from benchmark.loading import ON_CPU, Loading
 from benchmark.record import Setting
 
 LAB = "lab"
@@ -58,7 +59,7 @@ class ModelSource:
         return reference_folder(self.lab_folder, task)
 
 
-def resolve_model(name: str) -> ModelSource:
+def resolve_model(name: str, loading: Loading = ON_CPU) -> ModelSource:
     """Find the model that a command-line name means; a hub model is fetched into the hub's own cache.
 
     Raises:

@@ -31,6 +31,7 @@ from benchmark.corpus import load_corpus
 from benchmark.cost import Meter
 from benchmark.cost.flops import FlopCount
 from benchmark.environment import environment
+from benchmark.loading import ON_CPU
 from benchmark.method import Request
 from benchmark.model import LanguageModel, load_model
 from benchmark.neurons import BATCH_TOKENS, Importance, neurons_of, selectivity, some_windows
@@ -94,7 +95,7 @@ def measure_speed(model: str, turns: int) -> Report:
         _wall("bench --help", 0.5, _help),
         _wall("loading the model", 1.0, lambda: load_model(folder)),
     ]
-    return Report(environment=environment("cpu"), model=model, measured=tuple(measured))
+    return Report(environment=environment(ON_CPU), model=model, measured=tuple(measured))
 
 
 def _scoring(lm: LanguageModel, request: Request, turns: int) -> Iterator[Measured]:

@@ -134,7 +134,7 @@ class TestOperatingPoints:
         assert len({point.step for point in record.operating_points}) > 1
         cell = cell_of("random-pruning")
         lm = load_model(tiny_lab / "target")
-        setting = celling._setting(cell.spec.task, cell.model, cell.data, Protocol(max_steps=60, growth=1.0), "cpu")
+        setting = celling._setting(cell.spec.task, cell.model, cell.data, Protocol(max_steps=60, growth=1.0), cell.loading)
         request = Request(*setting.texts, 0)
         expected = {0: setting.evaluation.baseline.target_test}
         for number, _ in enumerate(registry.method("random-pruning").build().unlearn(lm, request), start=1):

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, BertConfig, BertForMaskedLM, BertModel, GPTNeoXModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, BertConfig, BertForMaskedLM, BertLMHeadModel, BertModel, GPTNeoXModel, PreTrainedTokenizerFast
 
 from benchmark import LanguageModel
 from benchmark.errors import InputError
-from benchmark.model import check_device, load_model, model_fingerprint
+from benchmark.loading import Loading, check_device
+from benchmark.model import load_model, model_fingerprint
 
 WEIGHTS = "model.safetensors"
 
@@ -88,7 +89,9 @@ def test_a_folder_that_lacks_a_part(folder: Path, lost: list[str], said: str) ->
 def test_pickled_weights_are_not_loaded(folder: Path) -> None:
     torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
     (folder / WEIGHTS).unlink()
-    assert complaint(folder) == "only pickled weights, which are not loaded; convert them to safetensors"
+    assert complaint(folder) == (
+        "only pickled weights, which can carry code; convert them to safetensors or, if you trust their source, say --allow-pickle"
+    )
 
 
 def test_cut_weights(folder: Path) -> None:
@@ -139,7 +142,8 @@ def test_a_model_without_its_output_layer_is_not_completed_at_random(folder: Pat
     ("kind", "said"),
     [
         (BertModel, "no weights for cls.predictions.bias, "),
-        (BertForMaskedLM, "BertLMHeadModel looks ahead at the tokens to be predicted; not a causal language model"),
+        (BertForMaskedLM, "BertForMaskedLM is not a causal language model; name one that predicts the next token, such as pythia-410m"),
+        (BertLMHeadModel, "BertLMHeadModel looks ahead at the tokens to be predicted; not a causal language model"),
     ],
 )
 def test_an_encoder_is_not_a_causal_language_model(folder: Path, kind: type[BertModel], said: str) -> None:
@@ -153,7 +157,9 @@ def test_an_encoder_is_not_a_causal_language_model(folder: Path, kind: type[Bert
 def test_code_in_the_folder_is_not_run(folder: Path, tmp_path: Path) -> None:
     edit_config(folder, model_type="made_up", auto_map={"AutoConfig": "made_up.Config", "AutoModelForCausalLM": "made_up.Model"})
     (folder / "made_up.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Config: ...\nclass Model: ...\n")
-    assert complaint(folder).startswith("not a causal language model that can be loaded: ")
+    assert complaint(folder) == (
+        "needs Python code that comes with it, which is not run; if you have read it and trust it, say --trust-remote-code"
+    )
     assert not (tmp_path / "ran").exists()
 
 
@@ -161,7 +167,7 @@ def test_a_device_that_is_not_there(folder: Path) -> None:
     assert check_device("cpu") == torch.device("cpu")
     for name in ("gpu", "cuda:99", ""):
         with pytest.raises(InputError, match=rf"^device '{name}' cannot be used: .*; use cpu, cuda or cuda:N$"):
-            load_model(folder, device=name)
+            load_model(folder, Loading(device=name))
 
 
 def test_the_fingerprint_covers_config_tokenizer_and_weights(folder: Path) -> None:

@@ -12,6 +12,7 @@ from records import record, spec
 
 from benchmark import LanguageModel, Request, UnlearningMethod, register, registry, store
 from benchmark.errors import InputError
+from benchmark.loading import Loading
 from benchmark.plan import Options, parse, plan
 from benchmark.record import Protocol, Spec
 from benchmark.runner import missing
@@ -163,7 +164,7 @@ def test_a_field_that_no_record_can_hold(options: Options) -> None:
         ({"tasks": []}, "--tasks: no name given; name some, or all"),
         ({"seeds": 0}, "--seeds 0: at least one seed is needed"),
         ({"model": "pythia-410"}, "unknown model 'pythia-410'; did you mean 'pythia-410m'?"),
-        ({"device": "gpu"}, "device 'gpu' cannot be used: "),
+        ({"loading": Loading(device="gpu")}, "device 'gpu' cannot be used: "),
     ],
 )
 def test_a_bad_option(options: Options, changes: dict[str, Any], said: str) -> None:

@@ -177,7 +177,7 @@ def _measured_by_clock(column: str) -> bool:
 @pytest.mark.slow
 def test_a_model_that_cannot_be_used_ends_the_run_from_any_process(plan: Plan, tmp_path: Path) -> None:
     cells = plan("out", ["nudging"])
-    gone = [Cell(cell.spec, str(tmp_path / "gone" / "lab"), cell.data, cell.plugins, cell.device, cell.out) for cell in cells]
+    gone = [Cell(cell.spec, str(tmp_path / "gone" / "lab"), cell.data, cell.plugins, cell.loading, cell.out) for cell in cells]
     for jobs in (1, 2):
         with pytest.raises(InputError, match="no such model folder"):
             runner.run(gone, cells[0].out, local(jobs), quiet)

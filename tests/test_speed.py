@@ -10,6 +10,7 @@ import torch
 
 from benchmark import LanguageModel, Request, registry, speed
 from benchmark.environment import environment
+from benchmark.loading import ON_CPU
 from benchmark.speed import Measured, Report
 
 
@@ -53,7 +54,7 @@ def test_the_report_is_written_and_shown(tmp_path: Path, monkeypatch: pytest.Mon
         Measured(name="slow", value=2.0, unit="seconds", limit=1.0),
         Measured(name="noted", value=3.0, unit="ratio", limit=None),
     )
-    report = Report(environment=environment("cpu"), model="lab", measured=lines)
+    report = Report(environment=environment(ON_CPU), model="lab", measured=lines)
     monkeypatch.setattr(speed, "measure_speed", lambda model, turns: report)
     speed.main(tmp_path / "new" / "speed.json", "lab", 3)
     assert Report.model_validate_json((tmp_path / "new" / "speed.json").read_text("utf-8")) == report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -50,6 +50,14 @@ def run(
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute each layer again in the backward pass rather than keep it.")
     ] = False,
+    device_map: Annotated[
+        Literal["auto"] | None, typer.Option(help="auto: spread the model over all GPUs, where one cannot hold it.", show_default=False)
+    ] = None,
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the model's weights.")] = "float32",
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Load weights that only come pickled.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model. Read it first.")
+    ] = False,
     plugin: Plugins = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is on record already.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run cells again that are on record as failed.")] = False,
@@ -60,12 +68,14 @@ def run(
 
     from benchmark import progress, runner
     from benchmark.executors.processes import local
+    from benchmark.loading import Loading
     from benchmark.plan import Options, plan
     from benchmark.record import Protocol
     from benchmark.source import resolve_model
 
     if limit is not None and limit < 2:
         raise InputError(f"--limit {limit}: at least 2 documents are needed for an interval")
+    loading = Loading(device, device_map, dtype, allow_pickle, trust_remote_code)
     limited = {} if limit is None else {"limit": limit}
     options = Options(
         methods=names(methods),
@@ -76,17 +86,17 @@ def run(
         settings=set_,
         plugins=plugin,
         protocol=Protocol.model_validate({**(QUICK if quick else {}), **limited}),
-        device=device,
         memory=None if memory is None else int(memory * 1e9),
         gradient_checkpointing=gradient_checkpointing,
+        loading=loading,
         out=out_folder,
-        variant="-quick" * quick + "".join(f"-limit-{count}" for count in limited.values()),
+        variant=f"-{dtype}" * (dtype != "float32") + "-quick" * quick + "".join(f"-limit-{count}" for count in limited.values()),
     )
     folder, cells = plan(options)
     warn_of_broken_plugins()
     say_fallbacks(folder)
     todo = runner.missing(cells, folder, retry_failed, fresh)
-    jobs = jobs or runner.fitting_jobs(resolve_model(model).folder, device, os.cpu_count() or 1)
+    jobs = jobs or runner.fitting_jobs(resolve_model(model, loading).folder, device_map or device, os.cpu_count() or 1)
     if not quiet:
         err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)
     if todo:
