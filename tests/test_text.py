@@ -9,11 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hub_cache import HubCache
 from hub_text import PILE_10K, PINNED, PRIMARY, YAO, inference_rows, lay_out_primary, lay_out_yao, words
 from huggingface_hub import constants
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from benchmark import LanguageModel, registry
 from benchmark.corpus import Corpus, load_corpus
@@ -93,6 +95,7 @@ def test_the_primary_source(hub: HubCache, tmp_path: Path) -> None:
             assert document.id.startswith(f"{PRIMARY}/{read.config}/{read.split}/")
     assert len(found.documents) == sum(map(len, corpus.domains.values()))
     assert found.fallbacks() == {}
+    assert found.rules["documents"] == build.MOST
     row = int(corpus.documents("arxiv")[0].id.rpartition("/")[2])
     assert corpus.documents("arxiv")[0].text == inference_rows("arxiv", "train", 30)[row]["text"]
 
@@ -207,6 +210,28 @@ def test_without_either_one_line_at_once(hub: HubCache, tmp_path: Path, monkeypa
     assert f"{YAO} is not in the local cache and cannot be fetched (" in message
     assert message.endswith("give a folder of your own with --data FOLDER")
     assert not (tmp_path / "manifest-hub.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (GatedRepoError, f"{PRIMARY} is gated: accept its terms at https://huggingface.co/datasets/{PRIMARY} and set HF_TOKEN"),
+        (RepositoryNotFoundError, f"there is no data set {PRIMARY} on the hub, or it is private"),
+        (RevisionNotFoundError, f"{PRIMARY} has no revision {PINNED}"),
+    ],
+)
+def test_what_the_hub_refuses(
+    hub: HubCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[HfHubHTTPError], said: str
+) -> None:
+    asked: list[str] = []
+
+    def refuse(self: object, repository: str, **_: object) -> None:
+        asked.append(repository)
+        raise kind("401 Client Error\nmore lines", response=SimpleNamespace(headers={}, request=None))  # type: ignore[arg-type]
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", refuse)
+    assert complaint(tmp_path).startswith(f"no text for arxiv: {said}; ")
+    assert asked == [PRIMARY, YAO], "a refusal says nothing about other data sets"
 
 
 def test_a_silent_hub_is_asked_once(hub: HubCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

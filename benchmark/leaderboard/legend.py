@@ -170,7 +170,7 @@ def _text(text: TextOrigin) -> str:
     for name, membership in text.membership.items():
         sets.setdefault(membership, []).append(name)
     told = "; ".join(f"{', '.join(names)}: {membership}" for membership, names in sets.items())
-    return " ".join(f"{_sentence(part)}." for part in (text.source, f"in the model's training data: {told}", *text.remarks))
+    return " ".join(f"{part}." for part in (text.source, f"In the model's training data: {told}", *map(_sentence, text.remarks)))
 
 
 def _intervals(table: TaskTable) -> str:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from benchmark import store
 from benchmark.corpus import Document, load_corpus
 from benchmark.errors import InputError
@@ -59,10 +61,21 @@ def manifest_beside(folder: Path) -> Manifest | None:
     return manifests.read(folder.parent.parent, folder.name) if folder.parent.name == HUB_TEXT else None
 
 
+def _rules() -> dict[str, JsonValue]:
+    return {
+        "documents": {str(role): count for role, count in MOST.items()},
+        "drawn_by_seed": SEED,
+        "characters": CHARACTERS,
+        "rows_looked_at": MOST_READ,
+        "words_of_a_run": WORDS,
+        "overlap_from_share": SHARE,
+        "overlap_kept_first": list(ORDER),
+    }
+
+
 def _request(name: str, model: str | None) -> str:
     """Of everything that decides which documents there are and what is said of them."""
-    rules = [MOST, SEED, CHARACTERS, MOST_READ, WORDS, SHARE, ORDER]
-    return manifests.digest({"text": text(name).model_dump(mode="json"), "rules": rules, "model": model})
+    return manifests.digest({"text": text(name).model_dump(mode="json"), "rules": _rules(), "model": model})
 
 
 def _lay_out(name: str, request: str, model: str | None, out: Path) -> None:
@@ -77,6 +90,7 @@ def _lay_out(name: str, request: str, model: str | None, out: Path) -> None:
     }
     manifest = Manifest(
         text=name,
+        rules=_rules(),
         request=request,
         fingerprint=load_corpus(folder).fingerprint(),
         domains={domain: found.domain for domain, found in built.items()},

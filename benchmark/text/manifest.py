@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from benchmark import store
 from benchmark.errors import InputError
@@ -65,7 +65,7 @@ class Domain(_Strict):
 
 
 class Entry(NamedTuple):
-    """One document. `source` is the name of a split that was read."""
+    """One document. `sha256` is of its text as it was used; `source` is the name of a split that was read."""
 
     domain: str
     role: str
@@ -79,8 +79,10 @@ class Manifest(_Strict):
     schema_version: Literal[1] = 1
     text: str
     """Name of the text."""
+    rules: dict[str, JsonValue]
+    """By which documents were chosen."""
     request: str
-    """SHA-256 over what was asked for: sources, caps, model."""
+    """SHA-256 over what was asked for: sources, rules, model."""
     fingerprint: str
     """Of the corpus."""
     domains: dict[str, Domain]

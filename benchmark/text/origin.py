@@ -13,7 +13,7 @@ from benchmark.splits import Splits
 from benchmark.text.folder import manifest_beside
 from benchmark.text.manifest import Manifest, Read
 
-BUNDLED = "bundled with the suite and written for it"
+BUNDLED = "Bundled with the suite and written for it"
 
 
 def origin(splits: Splits, source: ModelSource, data: Path | None) -> TextOrigin:
@@ -32,7 +32,7 @@ def origin(splits: Splits, source: ModelSource, data: Path | None) -> TextOrigin
         return TextOrigin(
             source=_sources(found, splits), membership=_by_set(splits, lambda d: found.membership(d.id)), remarks=_remarks(found, splits)
         )
-    told = BUNDLED if data is None else f"the folder {data.name}"
+    told = BUNDLED if data is None else f"The folder {data.name}"
     if source.lab is None:
         return TextOrigin(source=told, membership=_by_set(splits, lambda d: "unknown"))
     trained = {document.id for document in splits.trained}
