@@ -15,7 +15,7 @@ from benchmark.leaderboard import Board, Row, board, rows
 from benchmark.leaderboard.document import sections
 from benchmark.leaderboard.markdown import markdown
 from benchmark.leaderboard.task_table import TaskTable
-from benchmark.record import Cost, Protocol, Record
+from benchmark.record import Cost, Protocol, Record, Setting, TextOrigin
 
 HALF = ((0.01, 0.2), (0.04, 0.5))
 
@@ -205,6 +205,22 @@ def test_a_task_without_an_exact_reference_says_how_well_its_members_are_told_ap
     table = board([original(kind="approximate"), record(spec(), HALF, kind="approximate")]).tasks[0]
     assert table.membership == (1.0, 1.0, 1.0)  # every holdout document is far above every forget document
     assert board(suite()).tasks[0].membership is None
+
+
+@pytest.mark.parametrize(("setting", "when"), [("pretrained", ""), ("implanted", ", before it was taught here")])
+def test_a_task_says_where_its_text_is_from_and_who_has_seen_it(setting: Setting, when: str) -> None:
+    text = TextOrigin(
+        source="org/texts at 0123",
+        membership={"forget": "known member", "retain": "known member", "holdout": "known non-member"},
+        remarks=("excerpts of few books",),
+    )
+    made = [entry.model_copy(update={"text": text, "spec": entry.spec.model_copy(update={"setting": setting})}) for entry in suite()]
+    told = markdown("lab", sections(board(made)))
+    assert (
+        f"**Text**: org/texts at 0123. In the model's training data{when}: forget, retain: known member; holdout: known non-member."
+        " Excerpts of few books.\n"
+    ) in told
+    assert "**Text**" not in markdown("lab", sections(board(suite()))), "records made before it was told"
 
 
 def test_a_gap_that_cannot_be_told_from_zero_is_said_to_be_so_and_not_scored() -> None:

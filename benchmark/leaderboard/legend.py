@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmark.leaderboard import Board, formats
 from benchmark.leaderboard.rows import SETS
 from benchmark.leaderboard.task_table import TaskTable
-from benchmark.record import TextOrigin
+from benchmark.record import Setting, TextOrigin
 from benchmark.scores import CONFIDENCE, RESAMPLES, Interval
 
 Facts = tuple[tuple[str, str], ...]
@@ -63,7 +63,7 @@ def task_rules(board: Board, table: TaskTable) -> Facts:
         told = ", ".join(f"{name} {table.sizes[name].documents} documents of {table.sizes[name].tokens:,} tokens" for name in _sets(table))
         facts.append(("Test half", f"{told}; data fingerprint {table.data_fingerprint[:12]}."))
     if table.text is not None:
-        facts.append(("Text", _text(table.text)))
+        facts.append(("Text", _text(table.text, table.setting)))
     if table.unscored is None:
         facts += [
             ("Chosen", f"{SELECTION}."),
@@ -165,12 +165,13 @@ def _membership(auc: Interval) -> str:
     )
 
 
-def _text(text: TextOrigin) -> str:
+def _text(text: TextOrigin, setting: Setting) -> str:
     sets: dict[str, list[str]] = {}
     for name, membership in text.membership.items():
         sets.setdefault(membership, []).append(name)
     told = "; ".join(f"{', '.join(names)}: {membership}" for membership, names in sets.items())
-    return " ".join(f"{part}." for part in (text.source, f"In the model's training data: {told}", *map(_sentence, text.remarks)))
+    when = ", before it was taught here" if setting == "implanted" else ""
+    return " ".join(f"{part}." for part in (text.source, f"In the model's training data{when}: {told}", *map(_sentence, text.remarks)))
 
 
 def _intervals(table: TaskTable) -> str:
