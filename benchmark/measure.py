@@ -53,12 +53,13 @@ def measure(lm: LanguageModel, sets: Mapping[str, EvaluationText]) -> Measuremen
     Raises:
         Diverged: a loss is not finite.
     """
-    with _evaluating(lm.model):
+    with evaluating(lm.model):
         return {name: _measure_set(lm, name, text) for name, text in sets.items()}
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, for a while; every module then goes back to the mode that it was in."""
     modes = {module: module.training for module in model.modules()}
     model.train(False)
     try:
@@ -88,7 +89,7 @@ def _measure_set(lm: LanguageModel, name: str, text: EvaluationText) -> Document
 def divergence(lm: LanguageModel, reference: LanguageModel, text: EvaluationText) -> float:
     """Mean Jensen-Shannon distance between the two models' next-token distributions, bits a token, in [0, 1]."""
     total, count = 0.0, 0
-    with _evaluating(lm.model), _evaluating(reference.model):
+    with evaluating(lm.model), evaluating(reference.model):
         for batch in text.batches():
             mask = batch.mask[:, 1:].to(lm.device)
             distance = jensen_shannon(lm.logits(batch)[:, :-1], reference.logits(batch)[:, :-1].to(lm.device))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark import registry
+from benchmark import registry, utility
 from benchmark.cell import Cell
 from benchmark.corpus import load_corpus
 from benchmark.errors import InputError, unknown_name
@@ -59,6 +59,7 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
     if options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: at least one seed is needed")
     options.loading.check()
+    utility.check(options.protocol.utility)
     entries = [registry.method(name) for name in _names("--methods", options.methods, registry.methods())]
     overrides = _overrides(options.settings, [entry.name for entry in entries])
     source = resolve_model(options.model, options.loading)

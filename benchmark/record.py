@@ -105,6 +105,31 @@ Measurement = dict[str, Documents]
 """A model on every evaluation set of one half (validation or test), by the set's name."""
 
 
+class UtilityScore(_Strict):
+    """One metric of an lm-eval task."""
+
+    value: float
+    stderr: float | None
+    """Over items; None where there is none to be had."""
+    change: float | None
+    """Less the target's; None for the target itself."""
+    change_stderr: float | None
+    """Of the change, over items: smaller than those of the two values, as both are of the same items."""
+    higher_is_better: bool
+
+
+class UtilityResult(_Strict):
+    """A model on one lm-eval task."""
+
+    version: str | None = None
+    """Of the task, as lm-eval states it."""
+    items: int = 0
+    scores: dict[str, UtilityScore] = {}
+    """By lm-eval's name of the metric."""
+    reason: str | None = None
+    """Why there are none: an item that does not fit the model's context, an answer that is not finite, an error."""
+
+
 class Baseline(_Strict):
     """What a cell is judged against: the target model and the reference on the same halves.
 
@@ -120,6 +145,8 @@ class Baseline(_Strict):
     reference_test: Measurement
     noise_floor: float | None
     """How far the forget NLL of two honest retrainings is apart, nats a token; None where it was not measured."""
+    utility: dict[str, UtilityResult] | None = None
+    """The target on each lm-eval task; None where none was asked for."""
 
 
 class Cost(_Strict):
@@ -164,6 +191,8 @@ class OperatingPoint(_Strict):
     the headline budget."""
     parameters_changed: int
     cost: Cost
+    utility: dict[str, UtilityResult] | None = None
+    """By lm-eval task; None where none was asked for, and away from the headline budget."""
 
 
 class Environment(_Strict):

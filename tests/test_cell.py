@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from cells import by_cell, deterministic, forget_plugins, planned, run
+from cells import QUICK, by_cell, deterministic, forget_plugins, planned, run
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmark import Passages, Request, registry
+from benchmark import LanguageModel, Passages, Request, registry
 from benchmark import cell as celling
 from benchmark.cell import Cell, run_cell
 from benchmark.corpus import load_corpus
@@ -22,6 +22,8 @@ from benchmark.model import load_model
 from benchmark.record import Cost, Protocol, Record
 from benchmark.scores import forget_score, has_gap, means, utility_damage
 from benchmark.splits import split
+from benchmark.utility.answers import Answers
+from benchmark.utility.results import Outcome
 
 
 @pytest.fixture(autouse=True)
@@ -238,3 +240,53 @@ def test_a_record_never_holds_a_number_that_is_not_finite(cell_of) -> None:
     found = numbers(run_cell(cell_of("diverging")).model_dump(mode="json"))
     assert found
     assert all(math.isfinite(number) for number in found)
+
+
+class TestUtility:
+    TASKS = ("general_last_word", "general_word_order")
+
+    @pytest.fixture
+    def utility_of(self, cell_of, monkeypatch: pytest.MonkeyPatch):
+        """The record of a method's cell with a stand-in for lm-eval: the sum of a model's weights."""
+
+        def answer(lm: LanguageModel, names: Sequence[str], target: Mapping[str, Outcome] | None = None) -> dict[str, Outcome]:
+            total = sum(float(parameter.detach().double().sum()) for parameter in lm.model.parameters())
+            return {name: Answers("1.0", 2, {"sum": [total, total]}, {"sum": max}, {"sum": True}) for name in names}
+
+        monkeypatch.setattr(celling, "ask", answer)
+        celling._setting.cache_clear()
+        celling._target_answers.cache_clear()
+        yield lambda method: run_cell(cell_of(method, protocol=QUICK.model_copy(update={"utility": self.TASKS})))
+        celling._setting.cache_clear()
+        celling._target_answers.cache_clear()
+
+    def test_the_target_and_the_headline_point_are_on_record(self, utility_of) -> None:
+        record = utility_of("nudging")
+        baseline, headline = record.baseline.utility, record.operating_points[1]
+        assert set(baseline) == set(headline.utility) == set(self.TASKS)
+        for name, result in headline.utility.items():
+            score = result.scores["sum"]
+            assert score.change == score.value - baseline[name].scores["sum"].value
+            assert (score.change == 0) == (headline.step == 0)
+        for point in record.operating_points:
+            assert (point.utility is None) == (point.step != headline.step)
+        assert Record.model_validate_json(record.model_dump_json()) == record
+
+    def test_reference_rows_have_theirs(self, utility_of) -> None:
+        changes = {
+            method: utility_of(method).operating_points[1].utility["general_last_word"].scores["sum"].change
+            for method in ("original", "retrained")
+        }
+        assert changes["original"] == 0
+        assert changes["retrained"] != 0
+
+    def test_none_is_measured_where_none_is_asked_for(self, cell_of) -> None:
+        record = run_cell(cell_of("nudging"))
+        assert record.baseline.utility is None
+        assert all(point.utility is None for point in record.operating_points)
+
+    def test_what_lm_eval_cannot_do_leaves_the_cell_standing(self, cell_of) -> None:
+        record = run_cell(cell_of("nudging", protocol=QUICK.model_copy(update={"utility": self.TASKS})))
+        assert record.status == "ok"
+        for result in record.baseline.utility.values():
+            assert "the model's context is 32" in result.reason

@@ -33,6 +33,10 @@ def run(
         list[str],
         typer.Option("--set", metavar="METHOD.FIELD=VALUE", help="Change a hyper-parameter; may be repeated.", show_default=False),
     ] = [],  # noqa: B006
+    utility: Annotated[
+        str | None,
+        typer.Option(help="lm-eval tasks separated by commas, or none [default: two that are packaged].", show_default=False),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Most documents in each half of each evaluation set.", show_default=False)] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few steps, few documents: does everything work here? Not for publication.")
@@ -67,6 +71,7 @@ def run(
     import os
 
     from benchmark import progress, runner
+    from benchmark import utility as utilities
     from benchmark.executors.processes import local
     from benchmark.loading import Loading
     from benchmark.plan import Options, plan
@@ -76,6 +81,7 @@ def run(
     if limit is not None and limit < 2:
         raise InputError(f"--limit {limit}: at least 2 documents are needed for an interval")
     loading = Loading(device, device_map, dtype, allow_pickle, trust_remote_code)
+    asked = utilities.asked(utility)
     limited = {} if limit is None else {"limit": limit}
     options = Options(
         methods=names(methods),
@@ -85,7 +91,7 @@ def run(
         seeds=seeds,
         settings=set_,
         plugins=plugin,
-        protocol=Protocol.model_validate({**(QUICK if quick else {}), **limited}),
+        protocol=Protocol.model_validate({**(QUICK if quick else {}), **limited, "utility": asked}),
         memory=None if memory is None else int(memory * 1e9),
         gradient_checkpointing=gradient_checkpointing,
         loading=loading,

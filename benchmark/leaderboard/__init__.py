@@ -10,6 +10,7 @@ from benchmark.leaderboard.overall import OverallRow, overall
 from benchmark.leaderboard.rows import Row as Row
 from benchmark.leaderboard.rows import rows as rows
 from benchmark.leaderboard.task_table import TaskTable, task_table
+from benchmark.leaderboard.utility import UtilityTable, utility_tables
 from benchmark.record import Environment, Protocol, Record
 
 
@@ -31,6 +32,8 @@ class Board:
     records: int
     superseded: int
     """Records of older versions of a method, not shown."""
+    utility: tuple[UtilityTable, ...] = ()
+    """One a metric of each lm-eval task; none where none was asked for."""
 
     @property
     def budget(self) -> float:
@@ -67,6 +70,7 @@ def board(records: Iterable[Record]) -> Board:
         last=times[-1],
         records=len(kept),
         superseded=superseded,
+        utility=utility_tables(kept, summed),
     )
 
 

@@ -7,6 +7,7 @@ from benchmark.leaderboard.legend import overall_rules, preamble, reading
 from benchmark.leaderboard.overall import OverallRow
 from benchmark.leaderboard.section import Section, Table
 from benchmark.leaderboard.task_section import task_section
+from benchmark.leaderboard.utility_section import utility_section
 
 INSERTION = (
     (
@@ -26,6 +27,7 @@ def sections(board: Board) -> tuple[Section, ...]:
         Section("Overall", overall_rules(board), (overall_table(board),), figure),
         *(task_section(board, table) for table in board.tasks),
         *_insertions(board),
+        *utility_section(board),
         _unranked(board),
         Section("Measured on", preamble(board)),
         Section("How to read this", reading(board)),

@@ -27,7 +27,9 @@ def to_json(board: Board) -> str:
 
 def to_csv(board: Board) -> str:
     """One row a task and method; an empty cell is a missing value."""
-    frame = pd.DataFrame([_csv_row(table, ranked) for table in board.tasks for ranked in table.rows], dtype=object)
+    frame = pd.DataFrame(
+        [_csv_row(table, ranked) | _utility(board, ranked.row) for table in board.tasks for ranked in table.rows], dtype=object
+    )
     return frame.to_csv(index=False, lineterminator="\n")
 
 
@@ -65,6 +67,21 @@ def _csv_row(table: TaskTable, ranked: Ranked) -> dict[str, Cell]:
         "insertion_forget_nll_rise_validation": None if row.insertion is None else row.insertion.forget_rise,
     }
     return cells | _expense(row) | {"records": " ".join(row.keys)}
+
+
+def _utility(board: Board, row: Row) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {}
+    for table in board.utility:
+        if table.metric is None:
+            continue
+        name, gauge = f"utility_{table.name}_{table.metric}", table.gauge(row)
+        cells |= {
+            name: gauge.value if gauge else None,
+            f"{name}_stderr": gauge.stderr if gauge else None,
+            f"{name}_change": gauge.change if gauge else None,
+            f"{name}_change_stderr": gauge.change_stderr if gauge else None,
+        }
+    return cells
 
 
 def _expense(row: Row) -> dict[str, Cell]:
