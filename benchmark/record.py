@@ -33,7 +33,7 @@ class Protocol(_Strict):
     """Tolerated utility damage; the middle one is the headline."""
     max_steps: int = 400
     """A trajectory is cut here, whatever the method would still do."""
-    growth: float = 1.4
+    growth: float = 1.5
     """Each measured step is at least this many times the one before it."""
     method_tokens: int = 131072
     """Most tokens of each kind of text that a method is given; documents to be forgotten are always given whole."""

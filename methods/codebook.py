@@ -67,7 +67,7 @@ class CodebookRemoval(UnlearningMethod):
     """Nearest codes of a token that count as active for the statistics; half of all at most."""
     step: float = 0.002
     """Fraction of all codes removed each step."""
-    tokens: int = 100_000
+    tokens: int = 30_000
     """Tokens of forget text, and of kept text, that codes are counted on."""
     kept: Kept = "both"
     """Text to spare: in-distribution (`retain`), `general`, or `both`."""

@@ -66,7 +66,7 @@ class AutoencoderClamping(UnlearningMethod):
     """Fraction of all features removed each step."""
     eps: float = 1e-2
     """Keeps the score of a feature that never fires on kept text finite."""
-    tokens: int = 100_000
+    tokens: int = 30_000
     """Tokens of forget text, and of kept text, that the features are counted on."""
     kept: Kept = "both"
     """Text to spare: in-distribution (`retain`), `general`, or `both`."""
