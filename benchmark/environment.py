@@ -34,6 +34,8 @@ def _device(loading: Loading) -> str:
     if loading.device_map is not None and torch.cuda.is_available():
         return " + ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
     on_gpu = loading.device_map is None and loading.device.startswith("cuda")
+    if on_gpu and not torch.cuda.is_available():
+        return loading.device  # of a cell that failed on another machine
     return torch.cuda.get_device_name(loading.device) if on_gpu else "cpu"
 
 

@@ -40,6 +40,8 @@ class Options:
     memory: int | None = None
     """Bytes that a cell may use; None: what is free."""
     gradient_checkpointing: bool = False
+    elsewhere: bool = False
+    """Cells run on other machines, and the device is one of theirs."""
     out: Path | None = None
     """Default: `results/<model><variant>`."""
     variant: str = ""
@@ -58,7 +60,8 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
         registry.load_plugin(plugin)
     if options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: at least one seed is needed")
-    options.loading.check()
+    if not options.elsewhere:
+        options.loading.check()
     utility.check(options.protocol.utility)
     entries = [registry.method(name) for name in _names("--methods", options.methods, registry.methods())]
     overrides = _overrides(options.settings, [entry.name for entry in entries])

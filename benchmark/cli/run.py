@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from benchmark.cli.executor import Cpus, Gpus, Jobs, Name, chosen
 from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks, warn_of_broken_plugins
 from benchmark.errors import InputError
 
@@ -44,9 +45,10 @@ def run(
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Results folder [default: results/MODEL, -quick or -limit-N added].", show_default=False)
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes [default: one a core for a small model, else one].", show_default=False)
-    ] = None,
+    executor: Name = "local",
+    jobs: Jobs = None,
+    cpus_per_cell: Cpus = None,
+    gpus_per_cell: Gpus = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     memory: Annotated[
         float | None, typer.Option(min=0, help="GB that a cell may use, the model included [default: what is free].", show_default=False)
@@ -68,11 +70,8 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> int:
     """Run methods on tasks and publish the leaderboard; only what is not on record yet is run."""
-    import os
-
     from benchmark import progress, runner
     from benchmark import utility as utilities
-    from benchmark.executors.processes import local
     from benchmark.loading import Loading
     from benchmark.plan import Options, plan
     from benchmark.record import Protocol
@@ -95,19 +94,20 @@ def run(
         memory=None if memory is None else int(memory * 1e9),
         gradient_checkpointing=gradient_checkpointing,
         loading=loading,
+        elsewhere=executor != "local",
         out=out_folder,
         variant=f"-{dtype}" * (dtype != "float32") + "-quick" * quick + "".join(f"-limit-{count}" for count in limited.values()),
     )
     folder, cells = plan(options)
     warn_of_broken_plugins()
     say_fallbacks(folder)
+    place = chosen(executor, jobs, cpus_per_cell, gpus_per_cell, device_map or device, resolve_model(model, loading).folder)
     todo = runner.missing(cells, folder, retry_failed, fresh)
-    jobs = jobs or runner.fitting_jobs(resolve_model(model, loading).folder, device_map or device, os.cpu_count() or 1)
     if not quiet:
         err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)
     if todo:
         with progress.shown(len(todo), err, quiet) as report:
-            runner.run(todo, folder, local(jobs), report)
+            runner.run(todo, folder, place, report)
     return publish(folder, quiet)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.executor import Cpus, Gpus, Jobs, Name, chosen
 from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks
 from benchmark.errors import InputError
 
@@ -47,17 +48,15 @@ def sweep(
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Results folder [default: results/MODEL/sweep, -limit-N added].", show_default=False)
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes [default: one a core for a small model, else one].", show_default=False)
-    ] = None,
+    executor: Name = "local",
+    jobs: Jobs = None,
+    cpus_per_cell: Cpus = None,
+    gpus_per_cell: Gpus = None,
     plugin: Plugins = [],  # noqa: B006
 ) -> int:
     """Try settings of every method, as many for each or a grid, and say on the validation halves which is best and how much they matter."""
-    import os
-
     from benchmark import progress, registry, runner, store
     from benchmark import sweep as sweeping
-    from benchmark.executors.processes import local
     from benchmark.plan import Options, plan
     from benchmark.record import Protocol
     from benchmark.source import resolve_model
@@ -91,12 +90,12 @@ def sweep(
     _, cells = plan(options, tried)
     say_fallbacks(folder)
     cells = [cell for cell in cells if cell.spec.method not in registry.RESERVED]
+    place = chosen(executor, jobs, cpus_per_cell, gpus_per_cell, "cpu", source.folder)
     todo = runner.missing(cells, folder)
     err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)
     if todo:
         with progress.shown(len(todo), err, quiet=False) as told:
-            jobs = jobs or runner.fitting_jobs(source.folder, "cpu", os.cpu_count() or 1)
-            runner.run(todo, folder, local(jobs), told)
+            runner.run(todo, folder, place, told)
     asked = list(dict.fromkeys(cell.spec.task for cell in cells))
     records = [record for cell in cells if (record := store.find(folder, cell.spec)) is not None]
     varied = {name: list(points[0]) for name, points in tried.items()}

@@ -1,11 +1,13 @@
 """Methods that go wrong in every way we could think of, and a few that do not: a plugin, as anybody might write it."""
 
+import contextlib
 import os
 import random
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -126,6 +128,21 @@ class Dying(Nudging):
 
     def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
         os.kill(os.getpid(), signal.SIGKILL)
+        yield
+
+
+@register("dying-once")
+@dataclass(frozen=True)
+class DyingOnce(Nudging):
+    """The same, but only where the file that the environment names is not there yet."""
+
+    def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
+        nudge(lm)
+        yield
+        with contextlib.suppress(FileExistsError):
+            Path(os.environ["DIED"]).touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+        nudge(lm)
         yield
 
 
