@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +32,7 @@ from benchmark.source import ModelSource, resolve_model
 from benchmark.splits import split
 from benchmark.text.origin import origin
 from benchmark.trajectory import Chosen, follow
-from benchmark.utility.results import Outcome, ask, results
+from benchmark.utility.results import Utility, ask
 
 LORA_RANK = 8
 """Of the adapters that are proposed where the weights themselves cannot be trained."""
@@ -70,8 +70,7 @@ class _Setting:
     retraining: Cost | None
     text: TextOrigin
     attention: str
-    answers: Mapping[str, Outcome]
-    """The target's to each lm-eval task."""
+    utility: Utility
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,7 @@ def _setting(task_name: str, model: str, data: Path | None, protocol: Protocol, 
     source = resolve_model(model, loading)
     splits = split(task, _corpus(data or task.corpus))
     reference = source.reference(task_name, splits.fingerprint())
+    utility = _utility(source.folder, protocol.utility, protocol.limit, loading)  # its model is gone before the target comes
     target = load_model(source.folder, loading)
     most = protocol.method_tokens
     texts = (
@@ -157,18 +157,16 @@ def _setting(task_name: str, model: str, data: Path | None, protocol: Protocol, 
         protocol,
         source.lab.references[task_name].noise_floor if source.lab else None,
     )
-    answers = _target_answers(source.folder, protocol.utility, loading)
-    if protocol.utility:
-        evaluation = replace(evaluation, baseline=evaluation.baseline.model_copy(update={"utility": results(answers)}))
+    evaluation = replace(evaluation, baseline=evaluation.baseline.model_copy(update={"utility": utility.of_target()}))
     return _Setting(
-        source.folder, reference, texts, evaluation, _retraining(source, task_name), origin(splits, source, data), target.attention, answers
+        source.folder, reference, texts, evaluation, _retraining(source, task_name), origin(splits, source, data), target.attention, utility
     )
 
 
 @lru_cache(maxsize=2)
-def _target_answers(folder: Path, utility: tuple[str, ...], loading: Loading) -> Mapping[str, Outcome]:
+def _utility(folder: Path, names: tuple[str, ...], limit: int | None, loading: Loading) -> Utility:
     """The same for all tasks of a model."""
-    return ask(load_model(folder, loading), utility) if utility else {}
+    return Utility(limit, ask(load_model(folder, loading), names, limit) if names else {})
 
 
 @lru_cache(maxsize=2)
@@ -254,7 +252,7 @@ def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, loadi
             divergence=evaluation.target_distances if headline else None,
             parameters_changed=0,
             cost=choice.cost,
-            utility=results(setting.answers, setting.answers) if headline and setting.answers else None,
+            utility=setting.utility.of_untouched() if headline else None,
         )
     # the second model is gone before anything is measured, and before the reference comes
     changed = restore(lm.model, load_model(setting.target, loading).model.state_dict(), choice.snapshot)
@@ -269,11 +267,9 @@ def _fixed_point(cell: Cell, setting: _Setting, lm: LanguageModel, cost: Cost) -
 
 def _point(choice: Chosen, lm: LanguageModel, setting: _Setting, changed: int, loading: Loading, headline: bool) -> OperatingPoint:
     test = measure(lm, setting.evaluation.test)
-    distances, utility = None, None
+    distances = None
     if headline and setting.reference is not None:
         distances = setting.evaluation.distances(lm, load_model(setting.reference, loading))
-    if headline and setting.answers:
-        utility = results(ask(lm, tuple(setting.answers), setting.answers), setting.answers)
     return OperatingPoint(
         budget=choice.budget,
         step=choice.step,
@@ -281,5 +277,5 @@ def _point(choice: Chosen, lm: LanguageModel, setting: _Setting, changed: int, l
         divergence=distances,
         parameters_changed=changed,
         cost=choice.cost,
-        utility=utility,
+        utility=setting.utility.of(lm) if headline else None,
     )

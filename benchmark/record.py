@@ -42,7 +42,7 @@ class Protocol(_Strict):
     test_tokens: int = 16384
     """Most tokens of each set that is reported on."""
     limit: int | None = None
-    """Most documents of each half of each set; None for all."""
+    """Most documents of each half of each set, and most items of each lm-eval task; None for all."""
     utility: tuple[str, ...] = ()
     """lm-eval tasks that the target and the headline's operating points are evaluated on."""
     version: int = PROTOCOL

@@ -249,16 +249,19 @@ class TestUtility:
     def utility_of(self, cell_of, monkeypatch: pytest.MonkeyPatch):
         """The record of a method's cell with a stand-in for lm-eval: the sum of a model's weights."""
 
-        def answer(lm: LanguageModel, names: Sequence[str], target: Mapping[str, Outcome] | None = None) -> dict[str, Outcome]:
+        def answer(
+            lm: LanguageModel, names: Sequence[str], limit: int | None, target: Mapping[str, Outcome] | None = None
+        ) -> dict[str, Outcome]:
             total = sum(float(parameter.detach().double().sum()) for parameter in lm.model.parameters())
             return {name: Answers("1.0", 2, {"sum": [total, total]}, {"sum": max}, {"sum": True}) for name in names}
 
         monkeypatch.setattr(celling, "ask", answer)
+        monkeypatch.setattr("benchmark.utility.results.ask", answer)
         celling._setting.cache_clear()
-        celling._target_answers.cache_clear()
+        celling._utility.cache_clear()
         yield lambda method: run_cell(cell_of(method, protocol=QUICK.model_copy(update={"utility": self.TASKS})))
         celling._setting.cache_clear()
-        celling._target_answers.cache_clear()
+        celling._utility.cache_clear()
 
     def test_the_target_and_the_headline_point_are_on_record(self, utility_of) -> None:
         record = utility_of("nudging")

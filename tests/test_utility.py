@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hub_cache import offline
 
 from benchmark import LanguageModel, registry, utility
 from benchmark.corpus import load_corpus
 from benchmark.errors import InputError
 from benchmark.lab import SHIPPED, TARGET
+from benchmark.loading import Loading
 from benchmark.model import load_model
 from benchmark.record import UtilityScore
 from benchmark.splits import split
@@ -45,8 +47,8 @@ class TestItems:
             assert (FOLDER / name).read_text("utf-8") == content
 
     def test_no_method_sees_their_documents_and_no_task_removes_them(self) -> None:
-        used = {item["document"] for task in PACKAGED for item in given(task)}
-        assert used
+        used = utility.held_back()
+        assert used == {item["document"] for task in PACKAGED for item in given(task)}
         for task in registry.tasks().values():
             splits = split(task, load_corpus(CORPUS))
             seen = {document.id for part in (splits.forget, splits.retain, splits.general) for document in part}
@@ -103,6 +105,34 @@ class TestAnswers:
 
         assert answer(target, "general_word_order", batch=5).values == answered["general_word_order"].values
 
+    def test_smaller_batches_are_tried_where_memory_runs_out(self, target: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        from benchmark.utility import answers
+
+        whole, tried = answers._InMemory._model_call, []
+
+        def call(self: object, inps: torch.Tensor) -> torch.Tensor:
+            tried.append(len(inps))
+            if len(inps) > room:
+                raise torch.OutOfMemoryError("tried to allocate 80 GiB")
+            return whole(self, inps)
+
+        monkeypatch.setattr(answers._InMemory, "_model_call", call)
+        room = 5
+        few = answers.answer(target, "general_last_word", limit=10)
+        assert few.items == len(few.values["acc"]) == 10
+        assert tried[:3] == [10, 8, 4]
+        room = 0
+        result = results(ask(target, ["general_last_word"]))["general_last_word"]
+        assert result.reason == "OutOfMemoryError: tried to allocate 80 GiB"
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+    def test_on_a_gpu_the_answers_are_the_same(self, answered) -> None:
+        lm = load_model(SHIPPED / TARGET, Loading(device="cuda"))
+        found = ask(lm, PACKAGED)
+        for name in PACKAGED:
+            same = np.mean(np.equal(found[name].values["acc"], answered[name].values["acc"]))
+            assert same >= 0.97, name  # sums in another order may tip an item that is all but undecided
+
     def test_the_model_and_the_generators_stay_as_they_were(self, target: LanguageModel, capfd: pytest.CaptureFixture[str]) -> None:
         lm = target.copy()
         lm.model.train()
@@ -121,7 +151,7 @@ class TestAnswers:
         lm = target.copy()
         with torch.no_grad():
             lm.model.get_output_embeddings().weight.fill_(math.nan)
-        found = ask(lm, PACKAGED, answered)
+        found = ask(lm, PACKAGED, target=answered)
         for name, result in results(found, answered).items():
             assert result.scores == {}
             assert result.reason is not None
@@ -134,7 +164,7 @@ class TestAnswers:
             assert result.reason is not None
             assert result.reason.startswith("Unusable: an item needs ")
             assert f"the model's context is {lm.context}" in result.reason
-        again = results(ask(lm, PACKAGED, found), found)
+        again = results(ask(lm, PACKAGED, target=found), found)
         assert all(str(result.reason).startswith("not tried, as the target failed: Unusable") for result in again.values())
 
 
@@ -148,7 +178,7 @@ class TestChanges:
         with torch.no_grad():
             for parameter in lm.model.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
-        found = ask(lm, PACKAGED, answered)
+        found = ask(lm, PACKAGED, target=answered)
         score: UtilityScore = results(found, answered)["general_word_order"].scores["acc"]
         mine, theirs = (np.array(each["general_word_order"].values["acc"], dtype=float) for each in (found, answered))
         assert score.change == pytest.approx((mine - theirs).mean())
@@ -177,19 +207,23 @@ class TestNames:
         utility.check(PACKAGED)
 
 
-@pytest.mark.slow
 class TestLmEvalsOwn:
+    @pytest.mark.slow
     def test_an_unknown_one_is_refused_with_the_nearest_name(self) -> None:
         with pytest.raises(InputError, match=r"^--utility helaswag: unknown task of lm-eval; did you mean 'hellaswag'\?$"):
             utility.check(("helaswag",))
 
+    @pytest.mark.slow
     def test_a_group_is_refused(self) -> None:
         with pytest.raises(InputError, match=r"^--utility mmlu: a group of lm-eval's tasks; name the tasks in it that you want$"):
             utility.check(("mmlu",))
 
-    def test_data_that_cannot_be_had_is_told_at_once(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    @pytest.mark.parametrize("said", [True, False], ids=["offline by the environment", "a hub that does not answer"])
+    def test_data_that_cannot_be_had_is_told_at_once(self, said: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        offline(tmp_path, monkeypatch)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", said)
+        monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", said)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
         with pytest.raises(
             InputError, match=r"^--utility arc_easy: cannot be loaded: .*allenai/ai2_arc.*without a network use general_last"
         ):

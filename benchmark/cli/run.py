@@ -38,7 +38,10 @@ def run(
         str | None,
         typer.Option(help="lm-eval tasks separated by commas, or none [default: two that are packaged].", show_default=False),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Most documents in each half of each evaluation set.", show_default=False)] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Most documents in each half of each evaluation set, and most items of an lm-eval task.", show_default=False),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few steps, few documents: does everything work here? Not for publication.")
     ] = False,

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import logging
 import math
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
+import datasets
 import lm_eval
+import lm_eval.tasks
 import numpy as np
 import torch
+from huggingface_hub import constants
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from torch import Tensor
@@ -24,6 +32,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from benchmark.errors import InputError, brief
 from benchmark.measure import evaluating
 from benchmark.model import LanguageModel
+from benchmark.source import HUB_TIMEOUT
 from benchmark.utility import FOLDER, PACKAGED
 
 BATCH = 16
@@ -92,15 +101,32 @@ class _InMemory(HFLM):  # type: ignore[misc]  # lm-eval is not typed
             raise Unusable(f"an item needs {tokens} tokens and the model's context is {self.max_length}; lm-eval would cut it")
 
 
-def answer(lm: LanguageModel, name: str, batch: int = BATCH) -> Answers:
-    """Put one lm-eval task to a model.
+def answer(lm: LanguageModel, name: str, limit: int | None = None, batch: int = BATCH) -> Answers:
+    """Put one lm-eval task to a model, in smaller batches where memory runs out.
+
+    Args:
+        lm: the model.
+        name: of the task.
+        limit: most items; None for all.
+        batch: sequences run at once, to begin with.
 
     Raises:
         Unusable: an item is longer than the model's context, or an answer is not finite.
+        torch.OutOfMemoryError: one sequence alone is too much.
     """
     task = load(name)
-    with _undisturbed(lm), _quiet():
-        found = lm_eval.evaluate(_InMemory(lm, batch), {"tasks": {name: task}}, bootstrap_iters=0, log_samples=True)
+    while True:
+        try:
+            with _undisturbed(lm), _quiet():
+                found = lm_eval.evaluate(_InMemory(lm, batch), {"tasks": {name: task}}, limit=limit, bootstrap_iters=0, log_samples=True)
+            return _collected(task, name, found)
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+            batch //= 2
+
+
+def _collected(task: Any, name: str, found: Mapping[str, Any]) -> Answers:
     values: dict[str, list[Any]] = {}
     samples = sorted(found["samples"][name], key=lambda sample: int(sample["doc_id"]))
     aggregate, higher_is_better = {}, {}
@@ -115,23 +141,40 @@ def answer(lm: LanguageModel, name: str, batch: int = BATCH) -> Answers:
 
 
 @cache
-def catalogue(defaults: bool) -> Any:
-    """lm-eval's index of tasks: the packaged ones and, which takes seconds, its own."""
-    return TaskManager(include_path=str(FOLDER), include_defaults=defaults)
-
-
-@cache
 def load(name: str) -> Any:
     """An lm-eval task with its data.
 
     Raises:
-        InputError: its data cannot be had.
+        InputError: there is no such task, it is a group of tasks, or its data cannot be had.
     """
+    file = FOLDER / f"{name}.yaml" if name in PACKAGED else _file(name)
+    catalogue = TaskManager(include_defaults=file is None)
+    if file is None and name not in catalogue.all_subtasks:
+        raise _unknown(name, catalogue)
     try:
-        with _quiet():
-            return catalogue(name not in PACKAGED).load([name])["tasks"][name]
+        with _quiet(), _hub(name):
+            return catalogue.load([name if file is None else str(file)])["tasks"][name]
     except Exception as error:  # of lm-eval, datasets, the hub or the task's own code
         raise InputError(f"--utility {name}: cannot be loaded: {brief(error)}; without a network use {','.join(PACKAGED)}") from None
+
+
+def _file(name: str) -> Path | None:
+    """The file of one of lm-eval's own tasks; None where that is not plain to see, and its whole catalogue is needed.
+
+    It has more than ten thousand: to read them all as text takes a second, to parse them all ten.
+    """
+    line = re.compile(rf"""^task:[ ]*["']?{re.escape(name)}["']?[ ]*(#.*)?$""", re.MULTILINE)
+    files = sorted(Path(lm_eval.tasks.__file__).parent.rglob("*.yaml"))
+    found = [file for file in files if line.search(file.read_text("utf-8"))]
+    return found[0] if len(found) == 1 else None
+
+
+def _unknown(name: str, catalogue: Any) -> InputError:
+    if name in catalogue.all_tasks:
+        return InputError(f"--utility {name}: a group of lm-eval's tasks; name the tasks in it that you want")
+    near = difflib.get_close_matches(name, catalogue.all_subtasks, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "`lm-eval ls tasks` shows them all"
+    return InputError(f"--utility {name}: unknown task of lm-eval; {hint}")
 
 
 @contextmanager
@@ -148,6 +191,26 @@ def _undisturbed(lm: LanguageModel) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
+
+
+@contextmanager
+def _hub(name: str) -> Iterator[None]:
+    """Where the hub does not answer, what is on disk is used, or its absence told, without half a minute of retries."""
+    if name in PACKAGED or constants.HF_HUB_OFFLINE or _answers(constants.ENDPOINT):
+        yield
+        return
+    with mock.patch.object(constants, "HF_HUB_OFFLINE", True), mock.patch.object(datasets.config, "HF_HUB_OFFLINE", True):
+        yield
+
+
+def _answers(endpoint: str) -> bool:
+    try:
+        with urlopen(endpoint, timeout=HUB_TIMEOUT):
+            return True
+    except HTTPError:
+        return True  # an answer, if not a welcome
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from benchmark.errors import brief
@@ -20,8 +21,38 @@ Outcome: TypeAlias = "Answers | str"
 """A task's answers, or why there are none."""
 
 
-def ask(lm: LanguageModel, names: Sequence[str], target: Mapping[str, Outcome] | None = None) -> dict[str, Outcome]:
-    """Put lm-eval tasks to a model. What goes wrong in a task is its outcome; a task that the target could not do is not tried."""
+@dataclass(frozen=True)
+class Utility:
+    """The lm-eval tasks of a run, and what the target made of them."""
+
+    limit: int | None
+    """Most items of each; None for all."""
+    target: Mapping[str, Outcome]
+
+    def of_target(self) -> dict[str, UtilityResult] | None:
+        """As it goes on record; None where no task was asked for."""
+        return results(self.target) or None
+
+    def of_untouched(self) -> dict[str, UtilityResult] | None:
+        """Of a model that is the target still."""
+        return results(self.target, self.target) or None
+
+    def of(self, lm: LanguageModel) -> dict[str, UtilityResult] | None:
+        """Of a model, with the change against the target."""
+        return results(ask(lm, tuple(self.target), self.limit, self.target), self.target) or None
+
+
+def ask(
+    lm: LanguageModel, names: Sequence[str], limit: int | None = None, target: Mapping[str, Outcome] | None = None
+) -> dict[str, Outcome]:
+    """Put lm-eval tasks to a model. What goes wrong in a task is its outcome; a task that the target could not do is not tried.
+
+    Args:
+        lm: the model.
+        names: of the tasks.
+        limit: most items of each; None for all.
+        target: what the target made of the same items.
+    """
     if not names:
         return {}
     from benchmark.utility.answers import answer  # takes seconds, and once a process
@@ -32,7 +63,7 @@ def ask(lm: LanguageModel, names: Sequence[str], target: Mapping[str, Outcome] |
             made[name] = f"not tried, as the target failed: {reason}"
             continue
         try:
-            made[name] = answer(lm, name)
+            made[name] = answer(lm, name, limit)
         except Exception as error:  # of lm-eval, of a task or of the model: the forget scores stand without it
             made[name] = brief(error)
     return made
