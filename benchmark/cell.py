@@ -21,6 +21,7 @@ from benchmark.errors import InputError
 from benchmark.evaluation import Evaluation, evaluate_baseline
 from benchmark.loading import Loading
 from benchmark.measure import Diverged, measure
+from benchmark.memory_at_hand import bounded
 from benchmark.memory_plan import MemoryPlan
 from benchmark.method import Request, Unsupported
 from benchmark.model import LanguageModel, load_model
@@ -98,7 +99,8 @@ def run_cell(cell: Cell, progress: Callable[[int], None] = lambda step: None) ->
         return failed(cell, f"target and reference could not be measured: {type(error).__name__}: {error}")
     plan = MemoryPlan(cell.memory)
     try:
-        outcome = _outcome(cell, setting, plan, progress)
+        with bounded(cell.loading):
+            outcome = _outcome(cell, setting, plan, progress)
     except Unsupported as reason:
         outcome = _Outcome("declined", str(reason))
     except Diverged as error:

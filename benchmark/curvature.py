@@ -94,7 +94,7 @@ def fisher_information(lm: LanguageModel, texts: Sequence[Passages], seed: int) 
 
 def _needs(lm: LanguageModel, texts: Sequence[Passages], shapes: Sequence[Sequence[int]]) -> dict[str, int]:
     """Bytes of the matrices and their inverses, and of a step that a method then takes on forget text and these texts."""
-    length = max(text.ids.shape[1] for text in texts)
+    length = max(text.longest for text in texts)
     activations = lm.plan.activations
     return {
         "curvature": 2 * sum(4 * (a * a + b * b) for a, b in shapes),

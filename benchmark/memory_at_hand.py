@@ -1,12 +1,18 @@
-"""How much memory can still be taken, on the host or on GPUs."""
+"""How much memory can still be taken, on the host or on GPUs, and having the host say no before it is all gone."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import torch
+
+from benchmark.loading import Loading
+
+HOST = torch.device("cpu")
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
@@ -22,6 +28,30 @@ def free_memory(devices: Sequence[torch.device]) -> int:
     if cuda:
         return sum(_free_on_gpu(device) for device in cuda)
     return min([psutil.virtual_memory().available, *_left_in_groups(_CGROUPS, _OWN)])
+
+
+@contextmanager
+def bounded(loading: Loading) -> Iterator[None]:
+    """While entered, taking more of the host's memory than is free now is an error that can be caught.
+
+    Linux promises memory that it does not have, and kills a process that then uses it. With a limit on what it promises the
+    allocation itself fails instead. Elsewhere this does nothing, nor where the model is on GPUs, whose drivers are promised far more
+    than they use.
+    """
+    if sys.platform != "linux" or loading.device_map is not None or loading.device != "cpu":
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    status = Path("/proc/self/status").read_text().splitlines()
+    held = 1024 * int(next(line for line in status if line.startswith("VmData:")).split()[1])
+    bounds = [limit for limit in (held + free_memory([HOST]), soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(bounds), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _free_on_gpu(device: torch.device) -> int:

@@ -152,7 +152,7 @@ def _kept(model: PreTrainedModel, length: int, checkpointed: bool) -> float:
     def enter(layer: nn.Module, given: tuple[Any, ...]) -> None:
         nonlocal inside
         inside = True
-        inputs.append(given[0])
+        inputs.extend(value for value in given[:1] if isinstance(value, Tensor))
 
     def leave(*ignored: object) -> None:
         nonlocal inside

@@ -19,7 +19,7 @@ from benchmark.architecture import Architecture, architecture_of, layers_of
 from benchmark.corpus import Document
 from benchmark.errors import InputError, brief
 from benchmark.loading import CODE, ON_CPU, Loading, check_model_folder, pickles
-from benchmark.memory_plan import MemoryPlan
+from benchmark.memory_plan import MemoryPlan, size_of
 from benchmark.passages import Passages, passages
 
 LONGEST = 2048
@@ -71,6 +71,7 @@ class LanguageModel:
 
     def copy(self) -> LanguageModel:
         """A second model, equal to this one as it now is."""
+        self.plan.parts["second_model"] = size_of(self.model)
         return replace(self, model=copy.deepcopy(self.model))
 
     def hidden(self, batch: Passages, layer: int) -> Tensor:

@@ -46,6 +46,11 @@ class Passages:
         """Number of real tokens."""
         return int(self.mask.sum())
 
+    @property
+    def longest(self) -> int:
+        """Real tokens of the longest window."""
+        return int(self.mask.sum(dim=1).max())
+
     def take(self, index: Tensor) -> Passages:
         """The windows at `index` (k,), cut to the longest of them."""
         mask = self.mask[index]

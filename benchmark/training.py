@@ -61,7 +61,7 @@ def descend(
     batches = [stream.shuffled(batch, generator) for stream in streams]
     weights = {name: weight for name, weight in lm.model.named_parameters() if weight.requires_grad and trained(name)}
     try:
-        if reason := lm.plan.train(weights.values(), batch, len(streams), max(stream.ids.shape[1] for stream in streams)):
+        if reason := lm.plan.train(weights.values(), batch, len(streams), max(stream.longest for stream in streams)):
             raise Unsupported(reason)
         masters = {name: weight if weight.dtype == torch.float32 else weight.detach().float() for name, weight in weights.items()}
         # one kernel for all of a GPU's weights, which needs no second copy of their state as PyTorch's own choice there does
@@ -122,7 +122,7 @@ def original(lm: LanguageModel, lora_rank: int = 0) -> Callable[[], AbstractCont
     Raises:
         Unsupported: there is no room for the copy.
     """
-    if not lora_rank and (reason := lm.plan.hold(frozen_copy=size_of(lm.model))):
+    if not lora_rank and (reason := lm.plan.hold(second_model=size_of(lm.model))):
         raise Unsupported(reason)
     frozen = None if lora_rank else lm.copy()
 

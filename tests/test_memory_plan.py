@@ -73,6 +73,7 @@ def request_of(lm: LanguageModel) -> Request:
         ("npo", {"lora_rank": 4}),
         ("rmu", {}),
         ("natural-ascent", {}),
+        ("task-vector", {}),
         ("retain-finetuning", {"batch": 1}),
     ],
 )
@@ -133,7 +134,7 @@ def test_a_second_training_takes_the_place_of_the_first(lm: LanguageModel) -> No
 
 def test_a_plan_that_has_seen_no_model_refuses_nothing(lm: LanguageModel) -> None:
     plan = MemoryPlan(limit=1)
-    assert plan.hold(frozen_copy=10**15) is None
+    assert plan.hold(second_model=10**15) is None
     assert plan.train(lm.model.parameters(), 12, 2, 64) is None
     assert plan.micro_batch is None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import resource
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark import LanguageModel, Passages, Request, cross_entropy, descend, registry, sequence_nll
+from benchmark import LanguageModel, Passages, Request, cross_entropy, descend, memory_at_hand, registry, sequence_nll
+from benchmark.loading import ON_CPU
 from benchmark.memory_plan import out_of_memory
 
 Models = Callable[..., LanguageModel]
@@ -146,6 +149,22 @@ def test_running_out_in_the_middle_of_a_step_counts_nothing_twice(tiny_lm: Model
     next(descend(lm, second_fails, [text], lr=1e-3, steps=1, batch=6, seed=0))
     next(descend(known, lambda batch: cross_entropy(known, batch), [text], lr=1e-3, steps=1, batch=6, seed=0))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(lm.model.parameters(), known.model.parameters(), strict=True))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be asked to say no")
+def test_the_host_says_no_before_it_is_all_gone(tiny_lm: Models, request_for: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = tiny_lm()
+    monkeypatch.setattr(memory_at_hand, "free_memory", lambda devices: 5 << 28)
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+
+    def loss(batch: Passages) -> Tensor:
+        torch.empty(len(batch) << 28, dtype=torch.uint8)  # a quarter of a gigabyte a window, promised and never used
+        return cross_entropy(lm, batch)
+
+    with memory_at_hand.bounded(ON_CPU):
+        next(descend(lm, loss, [request_for(lm).forget], lr=1e-3, steps=1, batch=6, seed=0))
+    assert lm.plan.micro_batch == 3
+    assert resource.getrlimit(resource.RLIMIT_DATA) == limits
 
 
 def test_one_window_that_does_not_fit_is_an_error_and_so_is_any_other(tiny_lm: Models, request_for: Requests) -> None:
