@@ -11,6 +11,8 @@ from benchmark.cell import Cell, run_cell
 from benchmark.errors import InputError
 from benchmark.record import Record
 from benchmark.source import LAB
+from benchmark.text import manifest
+from benchmark.text.folder import HUB_TEXT
 
 
 def absolute(cell: Cell) -> Cell:
@@ -23,6 +25,20 @@ def absolute(cell: Cell) -> Cell:
         plugins=tuple(plugin.resolve() for plugin in cell.plugins),
         out=cell.out.resolve(),
     )
+
+
+def laid_out(cell: Cell) -> dict[str, bytes]:
+    """The hub text that was laid out in the cell's results folder, with its manifest: contents by path inside that folder."""
+    if cell.data is None or cell.data.parent != cell.out / HUB_TEXT:
+        return {}
+    files = [*cell.data.iterdir(), manifest.path(cell.out, cell.data.name)]
+    return {file.relative_to(cell.out).as_posix(): file.read_bytes() for file in files if file.is_file()}
+
+
+def moved(cell: Cell, out: Path) -> Cell:
+    """The cell with another results folder, in which what `laid_out` gave has been written."""
+    inside = cell.data is not None and cell.data.parent == cell.out / HUB_TEXT
+    return dataclasses.replace(cell, out=out, data=out / HUB_TEXT / cell.data.name if cell.data and inside else cell.data)
 
 
 def run_elsewhere(cell: Cell) -> Record | InputError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from benchmark import store
 from benchmark.cell import Cell
 from benchmark.errors import InputError, brief
 from benchmark.executors import Finished, Report, Started
-from benchmark.executors.elsewhere import absolute, run_elsewhere
+from benchmark.executors.elsewhere import absolute, laid_out, moved, run_elsewhere
 from benchmark.record import Record
 
 ADDRESS = "RAY_ADDRESS"
@@ -31,11 +31,13 @@ OBJECTS = 100 * 2**20
 class Worker:
     """What an actor is made of. Its process keeps the model's baseline for the last tasks, as any process that runs cells does."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, text: Mapping[str, bytes]) -> None:
         import torch
 
         torch.set_num_threads(threads)
         self.scratch = tempfile.TemporaryDirectory(prefix="bench-")
+        for name, content in text.items():
+            store.write_file(Path(self.scratch.name, name), content)
 
     def version(self) -> str:
         """Of this package on the actor's machine."""
@@ -44,7 +46,7 @@ class Worker:
     def run(self, cell: Cell) -> Record | InputError:
         """A cell's record, or what the user has to mend."""
         shared = cell.out.is_dir()  # then prepared tensors are shared by all machines, otherwise by the cells of this actor
-        return run_elsewhere(cell if shared else replace(cell, out=Path(self.scratch.name)))
+        return run_elsewhere(cell if shared else moved(cell, Path(self.scratch.name)))
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,13 @@ class Ray:
 
     def _run(self, ray: Any, cells: Sequence[Cell], report: Report) -> None:
         actor_class = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(Worker)
+        text = ray.put(laid_out(cells[0]))
         actors: list[Any] = []
         at_work: dict[Any, tuple[Any, Cell | None]] = {}
         """What is awaited of an actor, and the cell it has; None while it starts, or waits for room on the cluster."""
 
         def hire() -> None:
-            actors.append(actor_class.remote(max(1, int(self.cpus))))
+            actors.append(actor_class.remote(max(1, int(self.cpus)), text))
             at_work[actors[-1].version.remote()] = actors[-1], None
 
         waiting, died, left = list(cells), set[str](), len(cells)
