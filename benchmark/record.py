@@ -115,7 +115,8 @@ class UtilityScore(_Strict):
     """Less the target's; None for the target itself."""
     change_stderr: float | None
     """Of the change, over items: smaller than those of the two values, as both are of the same items."""
-    higher_is_better: bool
+    higher_is_better: bool | None
+    """None where lm-eval does not say."""
 
 
 class UtilityResult(_Strict):

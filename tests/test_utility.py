@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -185,6 +186,12 @@ class TestChanges:
         assert score.change != 0
         assert score.change_stderr == pytest.approx((mine - theirs).std(ddof=1) / math.sqrt(len(mine)))
 
+    def test_a_metric_that_is_no_number_takes_nothing_else_with_it(self, answered) -> None:
+        spoilt = dataclasses.replace(answered["general_last_word"], aggregate={"acc": lambda values: {"f1": 0.5}})
+        found = results({**answered, "general_last_word": spoilt})
+        assert str(found["general_last_word"].reason).startswith("TypeError: ")
+        assert found["general_word_order"].reason is None
+
     def test_the_error_of_a_mean_of_many_is_nearly_the_familiar_one(self) -> None:
         values = np.random.default_rng(0).normal(size=5000).tolist()
         assert standard_error(np.mean, values) == pytest.approx(np.std(values, ddof=1) / math.sqrt(5000), rel=0.15)
@@ -228,3 +235,62 @@ class TestLmEvalsOwn:
             InputError, match=r"^--utility arc_easy: cannot be loaded: .*allenai/ai2_arc.*without a network use general_last"
         ):
             utility.check(("arc_easy",))
+
+    def test_lambada_is_what_lm_eval_says_it_is(self, target: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        import datasets
+        from lm_eval.api.metrics import perplexity
+
+        from benchmark.utility import answers
+
+        rows = [{"text": f"{item['context']}{item['word']}"} for item in given("general_last_word")[:12]]
+        asked = []
+
+        def load_dataset(path: str, **options: object) -> datasets.DatasetDict:
+            asked.append(path)
+            return datasets.DatasetDict({"test": datasets.Dataset.from_list(rows)})
+
+        monkeypatch.setattr("datasets.load_dataset", load_dataset)
+        monkeypatch.setattr(answers, "_answers", lambda endpoint: True)
+        answers.load.cache_clear()
+        found = ask(target, ["lambada_openai", "general_last_word"], limit=12)
+        answers.load.cache_clear()
+        assert asked == ["EleutherAI/lambada_openai"]
+        scores = results(found)["lambada_openai"].scores
+        assert set(scores) == {"acc", "perplexity"}
+        assert found["lambada_openai"].values["acc"] == found["general_last_word"].values["acc"]
+        likelihoods = found["lambada_openai"].values["perplexity"]
+        assert scores["perplexity"].value == pytest.approx(math.exp(-np.mean(likelihoods)))
+        left_out = [perplexity([*likelihoods[:index], *likelihoods[index + 1 :]]) for index in range(12)]
+        assert scores["perplexity"].stderr == pytest.approx(math.sqrt(11 / 12 * np.sum((left_out - np.mean(left_out)) ** 2)))
+        assert (scores["perplexity"].higher_is_better, scores["acc"].higher_is_better) == (False, True)
+
+    @pytest.mark.parametrize(("tokens", "harmed", "reason"), [(8, False, None), (124, False, "an item needs"), (8, True, "not finite")])
+    def test_generated_answers_are_watched_too(
+        self, target: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: int, harmed: bool, reason: str | None
+    ) -> None:
+        from benchmark.utility import answers
+
+        (tmp_path / "rows.py").write_text(
+            "from datasets import Dataset\n"
+            "def rows(**given):\n"
+            "    return {'test': Dataset.from_list([{'text': 'The lower air must be', 'word': 'moist'}] * 3)}\n"
+        )
+        (tmp_path / "spoken.yaml").write_text(
+            "task: spoken\ncustom_dataset: !function rows.rows\ntest_split: test\noutput_type: generate_until\n"
+            f"doc_to_text: text\ndoc_to_target: word\ngeneration_kwargs: {{until: ['.'], max_gen_toks: {tokens}}}\n"
+            "metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]\nmetadata: {version: 1.0}\n"
+        )
+        monkeypatch.setattr(answers, "_file", lambda name: tmp_path / "spoken.yaml")
+        monkeypatch.setattr(answers, "_answers", lambda endpoint: True)
+        answers.load.cache_clear()
+        lm = target.copy()
+        if harmed:
+            with torch.no_grad():
+                lm.model.get_output_embeddings().weight.fill_(math.nan)
+        result = results(ask(lm, ["spoken"]))["spoken"]
+        answers.load.cache_clear()
+        if reason is None:
+            assert (result.reason, result.items, set(result.scores)) == (None, 3, {"exact_match"})
+        else:
+            assert reason in str(result.reason)
+            assert result.scores == {}

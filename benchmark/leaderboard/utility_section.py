@@ -33,8 +33,8 @@ def _told(table: UtilityTable) -> str:
     if table.target is not None:
         value = formats.number(table.target.value, 3)
         error = "" if table.target.stderr is None else f" ± {formats.number(table.target.stderr, 3)}"
-        better = "higher" if table.higher_is_better else "lower"
-        parts.append(f"the target has {value}{error} over {table.items:,} items; {better} is better (version {table.version})")
+        better = {True: "higher is better", False: "lower is better", None: "lm-eval does not say which is better"}[table.higher_is_better]
+        parts.append(f"the target has {value}{error} over {table.items:,} items; {better} (version {table.version})")
     parts += [f"missing for {reason}" for reason in table.missing]
     return f"{'; '.join(parts) or 'not measured'}."
 

@@ -56,7 +56,7 @@ class Answers:
     values: Mapping[str, Sequence[Any]]
     """By metric, what lm-eval aggregates: one value an item."""
     aggregate: Mapping[str, Callable[[Sequence[Any]], float]]
-    higher_is_better: Mapping[str, bool]
+    higher_is_better: Mapping[str, bool | None]
 
 
 class _InMemory(HFLM):  # type: ignore[misc]  # lm-eval is not typed
@@ -135,7 +135,7 @@ def _collected(task: Any, name: str, found: Mapping[str, Any]) -> Answers:
             label = metric if sample["filter"] == "none" else f"{metric},{sample['filter']}"
             values.setdefault(label, []).append(sample[metric])
             aggregate[label] = task.aggregation()[metric]
-            higher_is_better[label] = task.higher_is_better()[metric]
+            higher_is_better[label] = task.higher_is_better().get(metric)
     items = len({sample["doc_id"] for sample in samples})
     return Answers(str(found["versions"][name]), items, values, aggregate, higher_is_better)
 

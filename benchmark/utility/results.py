@@ -71,7 +71,13 @@ def ask(
 
 def results(found: Mapping[str, Outcome], target: Mapping[str, Outcome] | None = None) -> dict[str, UtilityResult]:
     """Answers as they go on record, by task, with the change against the target's where these are given."""
-    return {name: _result(outcome, None if target is None else target[name]) for name, outcome in found.items()}
+    made = {}
+    for name, outcome in found.items():
+        try:
+            made[name] = _result(outcome, None if target is None else target[name])
+        except Exception as error:  # a task's own aggregation may raise anything, and give what is no number
+            made[name] = UtilityResult(reason=brief(error))
+    return made
 
 
 def _result(outcome: Outcome, target: Outcome | None) -> UtilityResult:
