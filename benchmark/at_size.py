@@ -60,9 +60,10 @@ class Report(BaseModel):
 
     @property
     def bytes_a_weight(self) -> float:
-        """What a gradient step held beside its activations, as planned, a weight."""
+        """What a gradient step held beside activations and gradients that are being added up, as planned, a weight."""
         step = self.of("gradient", "ours")
-        return (step.peak_memory - step.planned_memory["activations"]) / step.parameters
+        passing = step.planned_memory["activations"] + step.planned_memory["added_up"]
+        return (step.peak_memory - passing) / step.parameters
 
     @property
     def over_inference(self) -> float:

@@ -139,6 +139,7 @@ def measured(folder: Path, work: Work, side: Side, length: int, windows: int, lo
     """Load a model, do the work twice, and say what the second time took; the peak is that of both."""
     place = torch.device(loading.device)
     memory = peak_memory([place])
+    forget, kept = texts(AutoTokenizer.from_pretrained(folder), length, windows)
     before = 0
     if place.type == "cpu":
         memory.start()
@@ -146,18 +147,15 @@ def measured(folder: Path, work: Work, side: Side, length: int, windows: int, lo
     if side == "ours":
         lm = load_model(folder, loading, context=length)
         model = lm.model
-        forget, kept = texts(lm.tokenizer, length, windows)
         digests(model)  # as a cell does before the first step
         lm.plan.batch = windows
         lm.plan.look_at(model, length, False, ())
         spent = _metered(model, ours(work, lm, forget, kept))
     else:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=loading.torch_dtype, attn_implementation=loading.attention(AutoConfig.from_pretrained(folder))
-        ).eval()  # type: ignore[no-untyped-call]
-        model.to(place)
-        forget, kept = texts(tokenizer, length, windows)
+        attention = loading.attention(AutoConfig.from_pretrained(folder))
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=loading.torch_dtype, attn_implementation=attention)
+        model.train(False)
+        model.to(place)  # type: ignore[arg-type]
         spent = _timed(place, plain(work, model, forget, kept))
     return Measured(
         work=work,

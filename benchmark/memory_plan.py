@@ -23,8 +23,9 @@ from benchmark.memory_at_hand import free_memory
 USABLE = 0.9
 """Share of the free memory that is planned with: other programs move, and an allocator keeps some of what is given back."""
 
-PROBE = 64
-"""Tokens of the longer of two windows that tell what the activations of a token take; the other has half as many."""
+PROBE = 32
+"""Tokens of the longer of two windows that tell what the activations of a token take; the other has half as many. Few, since an
+allocator may keep what they took."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,16 @@ def size_of(model: PreTrainedModel) -> int:
 
 
 def training_needs(weights: Iterable[Tensor]) -> dict[str, int]:
-    """Bytes that AdamW in float32 takes beside the weights, by what they are for."""
+    """Bytes that AdamW in float32 takes beside the weights, by what they are for.
+
+    Where a weight is used for several streams, its gradients are added up: the largest one is there twice for a moment.
+    """
     weights = list(weights)
+    largest = max((4 * weight.numel() for weight in weights), default=0)
     elements = sum(weight.numel() for weight in weights)
     lower = sum(weight.nbytes for weight in weights if weight.dtype != torch.float32)
     copies = 4 * sum(weight.numel() for weight in weights if weight.dtype != torch.float32)
-    return {"gradients": 4 * elements + lower, "optimiser_state": 8 * elements, "master_copies": copies}
+    return {"gradients": 4 * elements + lower, "optimiser_state": 8 * elements, "master_copies": copies, "added_up": largest}
 
 
 def measured_activations(model: PreTrainedModel, context: int, checkpointed: bool) -> Activations:

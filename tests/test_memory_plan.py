@@ -99,9 +99,9 @@ def test_the_plan_is_near_what_is_held(name: str, fields: dict[str, Any], checkp
 
 def test_training_takes_sixteen_bytes_a_weight_the_weight_included() -> None:
     weights = [torch.zeros(10, 10), torch.zeros(50)]
-    assert training_needs(weights) == {"gradients": 600, "optimiser_state": 1200, "master_copies": 0}
+    assert training_needs(weights) == {"gradients": 600, "optimiser_state": 1200, "master_copies": 0, "added_up": 400}
     coarse = [weight.bfloat16() for weight in weights]
-    assert training_needs(coarse) == {"gradients": 900, "optimiser_state": 1200, "master_copies": 600}
+    assert training_needs(coarse) == {"gradients": 900, "optimiser_state": 1200, "master_copies": 600, "added_up": 400}
 
 
 def test_too_little_memory_cuts_the_batch_and_then_refuses(lm: LanguageModel) -> None:
