@@ -41,9 +41,9 @@ class Factors:
         return Factors(_damped_inverse(self.inputs, damping), _damped_inverse(self.outputs, damping), self.transposed)
 
     def times(self, weights: Tensor) -> Tensor:
-        """The product with a tensor of the weights' shape."""
+        """The product with a tensor of the weights' shape, in the factors' precision."""
         left, right = (self.inputs, self.outputs) if self.transposed else (self.outputs, self.inputs)
-        return left @ weights @ right
+        return left @ weights.to(left) @ right
 
 
 def _damped_inverse(matrix: Tensor, damping: float) -> Tensor:
