@@ -15,7 +15,6 @@ import torch
 from benchmark import registry
 from benchmark.checkpointing import checkpoint_blocks
 from benchmark.corpus import Corpus, load_corpus
-from benchmark.cost import retraining_flops
 from benchmark.environment import environment
 from benchmark.errors import InputError
 from benchmark.evaluation import Evaluation, evaluate_baseline
@@ -27,10 +26,12 @@ from benchmark.method import Request, Unsupported
 from benchmark.model import LanguageModel, load_model
 from benchmark.passages import Passages
 from benchmark.preparation import prepare
-from benchmark.record import Cost, OperatingPoint, Protocol, Record, Spec, Status, Step, TextOrigin
+from benchmark.record import Cost, OperatingPoint, Protocol, Record, Requested, Spec, Status, Step, TextOrigin
+from benchmark.removal import Removal, read_removal, request_task
 from benchmark.snapshot import changed_elements, restore, tensors
-from benchmark.source import ModelSource, resolve_model
+from benchmark.source import resolve_model
 from benchmark.splits import split
+from benchmark.task import Task
 from benchmark.text.origin import origin
 from benchmark.trajectory import Chosen, follow
 from benchmark.utility.results import Utility, ask
@@ -57,6 +58,13 @@ class Cell:
     memory: int | None = None
     """Bytes that it may use; None: what is free."""
     gradient_checkpointing: bool = False
+    removal: Removal | None = None
+    """The user's own request, which is a task of its own."""
+
+    @property
+    def task(self) -> Task:
+        """What is asked of the method."""
+        return registry.task(self.spec.task) if self.removal is None else request_task()
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class _Setting:
     text: TextOrigin
     attention: str
     utility: Utility
+    requested: Requested | None
 
 
 @dataclass(frozen=True)
@@ -83,8 +92,12 @@ class _Outcome:
     prepare_cost: Cost = field(default_factory=Cost)
 
 
-def run_cell(cell: Cell, progress: Callable[[int], None] = lambda step: None) -> Record:
+def run_cell(
+    cell: Cell, progress: Callable[[int], None] = lambda step: None, keep: Callable[[LanguageModel], object] = lambda lm: None
+) -> Record:
     """Run a cell; `progress` is given each step's number. Whatever goes wrong in a method is recorded.
+
+    `keep` is given the model at the operating point of the largest budget, where a step was better than the untouched model.
 
     Raises:
         InputError: the model or the data cannot be used, by this or any other cell.
@@ -92,7 +105,7 @@ def run_cell(cell: Cell, progress: Callable[[int], None] = lambda step: None) ->
     for plugin in cell.plugins:
         registry.load_plugin(plugin)
     try:
-        setting = _setting(cell.spec.task, cell.model, cell.data, cell.spec.protocol, cell.loading)
+        setting = _setting(cell.spec.task, cell.model, cell.data, cell.spec.protocol, cell.loading, cell.removal)
     except InputError:
         raise
     except Exception as error:
@@ -100,7 +113,7 @@ def run_cell(cell: Cell, progress: Callable[[int], None] = lambda step: None) ->
     plan = MemoryPlan(cell.memory)
     try:
         with bounded(cell.loading):
-            outcome = _outcome(cell, setting, plan, progress)
+            outcome = _outcome(cell, setting, plan, progress, keep)
     except Unsupported as reason:
         outcome = _Outcome("declined", str(reason))
     except Diverged as error:
@@ -116,7 +129,7 @@ def failed(cell: Cell, reason: str) -> Record:
 
 
 def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None, plan: MemoryPlan) -> Record:
-    task, method = registry.task(cell.spec.task), registry.methods().get(cell.spec.method)
+    task, method = cell.task, registry.methods().get(cell.spec.method)
     return Record(
         spec=cell.spec,
         status=outcome.status,
@@ -134,15 +147,19 @@ def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None, plan: Memor
         retraining_flops=setting.retraining.flops if setting and setting.retraining else None,
         environment=environment(cell.loading, setting.attention if setting else None),
         text=setting.text if setting else None,
+        requested=setting.requested if setting else None,
     )
 
 
 @lru_cache(maxsize=2)
-def _setting(task_name: str, model: str, data: Path | None, protocol: Protocol, loading: Loading) -> _Setting:
-    task = registry.task(task_name)
+def _setting(
+    task_name: str, model: str, data: Path | None, protocol: Protocol, loading: Loading, removal: Removal | None = None
+) -> _Setting:
+    task = registry.task(task_name) if removal is None else request_task()
     source = resolve_model(model, loading)
-    splits = split(task, _corpus(data or task.corpus))
-    reference = source.reference(task_name, splits.fingerprint())
+    request = None if removal is None else read_removal(removal)
+    splits = split(task, _corpus(data or task.corpus)) if request is None else request.splits
+    reference = source.reference(task_name, splits.fingerprint()) if request is None else None
     utility = _utility(source.folder, protocol.utility, protocol.limit, loading)  # its model is gone before the target comes
     target = load_model(source.folder, loading)
     most = protocol.method_tokens
@@ -157,12 +174,13 @@ def _setting(task_name: str, model: str, data: Path | None, protocol: Protocol, 
         splits,
         task.removes,
         protocol,
-        source.lab.references[task_name].noise_floor if source.lab else None,
+        source.lab.references[task_name].noise_floor if source.lab and reference else None,
     )
     evaluation = replace(evaluation, baseline=evaluation.baseline.model_copy(update={"utility": utility.of_target()}))
-    return _Setting(
-        source.folder, reference, texts, evaluation, _retraining(source, task_name), origin(splits, source, data), target.attention, utility
-    )
+    retraining = source.retraining(task_name) if reference else None
+    text = origin(splits, source, data) if request is None else request.text
+    requested = None if request is None else request.requested
+    return _Setting(source.folder, reference, texts, evaluation, retraining, text, target.attention, utility, requested)
 
 
 @lru_cache(maxsize=2)
@@ -176,16 +194,9 @@ def _corpus(path: Path) -> Corpus:
     return load_corpus(path)
 
 
-def _retraining(source: ModelSource, task: str) -> Cost | None:
-    """What training the reference cost: seconds and tokens as recorded, FLOPs as 6 x parameters x tokens."""
-    if source.lab is None:
-        return None
-    made = source.lab.references[task]
-    flops = retraining_flops(source.lab.parameters, made.training_tokens)
-    return Cost(forward_tokens=made.training_tokens, backward_tokens=made.training_tokens, flops=int(flops), seconds=made.seconds)
-
-
-def _outcome(cell: Cell, setting: _Setting, plan: MemoryPlan, progress: Callable[[int], None]) -> _Outcome:
+def _outcome(
+    cell: Cell, setting: _Setting, plan: MemoryPlan, progress: Callable[[int], None], keep: Callable[[LanguageModel], object]
+) -> _Outcome:
     lm = replace(load_model(setting.target, cell.loading), plan=plan)
     if cell.spec.method == "original":
         return _Outcome("ok", points=_fixed_point(cell, setting, lm, Cost()))
@@ -209,6 +220,8 @@ def _outcome(cell: Cell, setting: _Setting, plan: MemoryPlan, progress: Callable
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         run = follow(method, lm, request, setting.evaluation, cell.spec.protocol, Path(folder), progress)
         points = tuple(_operating_points(run.chosen, lm, setting, cell)) if run.status == "ok" else ()
+    if points and points[-1].step:
+        keep(lm)
     return _Outcome(run.status, run.reason, tuple(run.steps), points, prepare_cost)
 
 

@@ -94,7 +94,7 @@ def evaluate_baseline(
     """Tokenise the evaluation sets and measure target and reference on them.
 
     Without a reference model, the target's behaviour on the holdout set stands for the reference's on the forget set
-    (Yao et al. 2024); where a whole domain must go, its holdout is the forget set itself and nothing can stand in.
+    (Yao et al. 2024); where there is none, or a whole domain must go and its holdout is the forget set itself, nothing can stand in.
     """
     halves = []
     for half, most in (("validation", protocol.validation_tokens), ("test", protocol.test_tokens)):
@@ -108,7 +108,7 @@ def evaluate_baseline(
     references: list[Measurement]
     if reference is not None:
         kind, references = "exact", [measure(reference, validation), measure(reference, test)]
-    elif removes == "documents":
+    elif removes == "documents" and "holdout" in validation:
         kind, references = "approximate", [{"forget": half["holdout"]} for half in measured]
     else:
         kind, references = "none", [{}, {}]

@@ -36,3 +36,12 @@ def switched_off(model: nn.Module) -> Iterator[None]:
     finally:
         for module in adapted:
             module.enable_adapters(True)
+
+
+def merge(model: nn.Module) -> None:
+    """Add what the adapters do to the weights, and take the adapters out: the model is an ordinary one again."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, module.get_base_layer())

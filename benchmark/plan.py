@@ -18,8 +18,10 @@ from benchmark.loading import ON_CPU, Loading
 from benchmark.model import model_fingerprint
 from benchmark.record import Protocol, Scalar, Spec
 from benchmark.registry import ALL
-from benchmark.source import resolve_model
+from benchmark.removal import Removal, read_removal, request_task
+from benchmark.source import ModelSource, resolve_model
 from benchmark.splits import split
+from benchmark.task import Task
 from benchmark.text.folder import data_folder, named_text
 
 
@@ -29,6 +31,8 @@ class Options:
 
     methods: Sequence[str] = (ALL,)
     tasks: Sequence[str] = (ALL,)
+    removal: Removal | None = None
+    """The user's own request: the one task, in place of `tasks`."""
     model: str = "lab"
     data: Path | None = None
     seeds: int = 1
@@ -66,25 +70,21 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
     entries = [registry.method(name) for name in _names("--methods", options.methods, registry.methods())]
     overrides = _overrides(options.settings, [entry.name for entry in entries])
     source = resolve_model(options.model, options.loading)
-    out = options.out or Path("results") / f"{source.name}{options.variant}"
-    text = named_text(options.data, source)
-    tasks = [registry.task(name) for name in _names("--tasks", options.tasks, registry.tasks(text))]
-    for task in tasks:
-        if task.text not in (None, text) and (text is not None or options.data is None):
-            raise InputError(f"task {task.name!r} is over a text of its own; ask for it with --data {task.text}")
-    data = data_folder(options.data, source, out)
+    out = _results_folder(options, source.name)
+    tasks, data = ([request_task()], None) if options.removal is not None else _tasks(options, source, out)
     fingerprint = model_fingerprint(source.folder, options.loading)
     source_hashes = {entry.name: entry.source_hash() for entry in entries}
     cells = []
     for task in tasks:
-        splits = split(task, load_corpus(data or task.corpus))
-        source.reference(task.name, splits.fingerprint())
+        splits = split(task, load_corpus(data or task.corpus)) if options.removal is None else read_removal(options.removal).splits
+        if options.removal is None:
+            source.reference(task.name, splits.fingerprint())
         shared: dict[str, Any] = {
             "task": task.name,
             "model": source.name,
             "model_fingerprint": fingerprint,
             "dtype": options.loading.dtype,
-            "setting": source.setting,
+            "setting": source.setting if options.removal is None else "pretrained",
             "data_fingerprint": splits.fingerprint(),
         }
         specs = [
@@ -107,10 +107,27 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
                 out,
                 memory=options.memory,
                 gradient_checkpointing=options.gradient_checkpointing,
+                removal=options.removal,
             )
             for spec in specs
         ]
     return out, cells
+
+
+def _tasks(options: Options, source: ModelSource, out: Path) -> tuple[list[Task], Path | None]:
+    """The tasks asked for, and the folder of their text; None for the bundled text."""
+    text = named_text(options.data, source)
+    tasks = [registry.task(name) for name in _names("--tasks", options.tasks, registry.tasks(text))]
+    for task in tasks:
+        if task.text not in (None, text) and (text is not None or options.data is None):
+            raise InputError(f"task {task.name!r} is over a text of its own; ask for it with --data {task.text}")
+    return tasks, data_folder(options.data, source, out)
+
+
+def _results_folder(options: Options, name: str) -> Path:
+    """The folder asked for, or one for the model; every removal request has one of its own."""
+    request = "" if options.removal is None else f"-request-{read_removal(options.removal).splits.fingerprint()[:8]}"
+    return options.out or Path("results") / f"{name}{request}{options.variant}"
 
 
 def _names(option: str, asked: Sequence[str], known: Mapping[str, object]) -> list[str]:

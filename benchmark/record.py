@@ -221,6 +221,19 @@ class TextOrigin(_Strict):
     remarks: tuple[str, ...] = ()
 
 
+class Requested(_Strict):
+    """What a removal request of the user's own gave, never its text; counts are by set: forget and, where given, retain and holdout."""
+
+    forget_sha256: str
+    """Of the forget set's files, one after the other in the order of their paths."""
+    documents: dict[str, int]
+    pieces: dict[str, int]
+    """What the documents were cut into; the same where none was long."""
+    characters: dict[str, int]
+    piece_length: int
+    """Characters that longer documents were cut to."""
+
+
 class Record(_Strict):
     """A cell's outcome."""
 
@@ -251,3 +264,5 @@ class Record(_Strict):
     environment: Environment
     text: TextOrigin | None = None
     """None where the cell failed before it was read, and in records made before it was told."""
+    requested: Requested | None = None
+    """What was asked for, where the task is a removal request."""

@@ -141,6 +141,22 @@ def membership_auc(members: Documents, others: Documents) -> Interval:
     return Interval(float(wins.mean()), *_percentiles(aucs))
 
 
+def selective_drop(unlearned: Measurement, target: Measurement) -> Interval:
+    """Relative top-1 drop on forget beyond that on retain, with a percentile bootstrap over the documents of both.
+
+    Unlike `top1_difference` it gives nothing for accuracy gained on retain, which forgets nothing.
+    """
+    rng = np.random.default_rng(0)
+    drops = []
+    for name in ("forget", "retain"):
+        before, after = np.asarray(target[name].correct), np.asarray(unlearned[name].correct)
+        rows = rng.integers(len(before), size=(RESAMPLES, len(before)))
+        known = before[rows].sum(axis=1)
+        drops.append(1 - after[rows].sum(axis=1) / np.where(known == 0, np.nan, known))
+    forget, retain = (relative_drop(unlearned[name].top1, target[name].top1) for name in ("forget", "retain"))
+    return Interval(forget - max(0.0, retain), *_percentiles(drops[0] - np.maximum(0, drops[1])))
+
+
 def has_gap(baseline: Baseline) -> bool:
     """Whether the target knows the forget set enough better than the reference for a forget score to mean anything.
 

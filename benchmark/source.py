@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.cost import retraining_flops
 from benchmark.errors import InputError, brief, unknown_name
 from benchmark.lab import MANIFEST, SHIPPED, TARGET, Lab, read_lab, reference_folder
 from benchmark.loading import ON_CPU, Loading
-from benchmark.record import Setting
+from benchmark.record import Cost, Setting
 
 LAB = "lab"
 
@@ -57,6 +58,14 @@ class ModelSource:
                 "drop --data, or train a lab on this text with `bench lab train --data`"
             )
         return reference_folder(self.lab_folder, task)
+
+    def retraining(self, task: str) -> Cost | None:
+        """What training the reference of a task cost: seconds and tokens as recorded, FLOPs as 6 x parameters x tokens."""
+        if self.lab is None:
+            return None
+        made = self.lab.references[task]
+        flops = retraining_flops(self.lab.parameters, made.training_tokens)
+        return Cost(forward_tokens=made.training_tokens, backward_tokens=made.training_tokens, flops=int(flops), seconds=made.seconds)
 
 
 def resolve_model(name: str, loading: Loading = ON_CPU) -> ModelSource:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from benchmark.cli import removal
 from benchmark.cli.executor import Cpus, Gpus, Jobs, Name, chosen
 from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks, warn_of_broken_plugins
 from benchmark.errors import InputError
@@ -29,6 +30,10 @@ def run(
             show_default=False,
         ),
     ] = None,
+    forget: removal.Forget = None,
+    retain: removal.Retain = None,
+    holdout: removal.Holdout = None,
+    save_model: removal.SaveModel = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method, with seeds 0, 1, ...")] = 1,
     set_: Annotated[
         list[str],
@@ -89,6 +94,7 @@ def run(
         methods=names(methods),
         tasks=names(tasks or (_one_of_each_kind(data) if quick else "all")),
         model=model,
+        removal=removal.asked((forget, retain, holdout), tasks, data, save_model),
         data=data,
         seeds=seeds,
         settings=set_,
@@ -111,7 +117,8 @@ def run(
     if todo:
         with progress.shown(len(todo), err, quiet) as report:
             runner.run(todo, folder, place, report)
-    return publish(folder, quiet)
+    code = publish(folder, quiet)
+    return code if save_model is None else max(code, removal.save(folder, cells, save_model))
 
 
 def leaderboard(
@@ -129,10 +136,12 @@ def publish(folder: Path, quiet: bool) -> int:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such results folder; `bench run` makes one")
     board = render.publish(folder)
+    records = store.read_all(folder)
     if not quiet:
+        removal.say_advice(records)
         out.print(render.terminal_table(board))
         out.print(f"{folder / 'leaderboard.md'} (.csv, .json, .html) and {folder / 'figures'}", markup=False, soft_wrap=True)
-    failed = [record for record in store.read_all(folder) if record.status in ("failed", "diverged")]
+    failed = [record for record in records if record.status in ("failed", "diverged")]
     for record in failed:
         err.print(f"{record.spec.task} {record.spec.method}: {record.status}: {record.reason}", markup=False, soft_wrap=True)
     return FAILED if failed else 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from benchmark.leaderboard import Board, formats
+from benchmark.leaderboard.advice import advice_section
 from benchmark.leaderboard.legend import overall_rules, preamble, reading
 from benchmark.leaderboard.overall import OverallRow
+from benchmark.leaderboard.recommendation import Recommendation
 from benchmark.leaderboard.section import Section, Table
 from benchmark.leaderboard.task_section import task_section
 from benchmark.leaderboard.utility_section import utility_section
@@ -20,10 +22,11 @@ INSERTION = (
 )
 
 
-def sections(board: Board) -> tuple[Section, ...]:
+def sections(board: Board, recommendation: Recommendation | None = None) -> tuple[Section, ...]:
     """The whole document, in order."""
     figure = "overview" if any(row.rank for row in board.overall) else None
     return (
+        *(() if recommendation is None else (advice_section(recommendation),)),
         Section("Overall", overall_rules(board), (overall_table(board),), figure),
         *(task_section(board, table) for table in board.tasks),
         *_insertions(board),

@@ -14,6 +14,7 @@ from benchmark.leaderboard.document import sections
 from benchmark.leaderboard.export import to_csv, to_json
 from benchmark.leaderboard.markdown import markdown
 from benchmark.leaderboard.page import html
+from benchmark.leaderboard.recommendation import recommend
 
 FIGURES = "figures"
 """Sub-folder of a run's folder that holds them."""
@@ -25,9 +26,10 @@ def publish(folder: Path) -> Board:
     Raises:
         InputError: the records cannot be read or cannot stand in one leaderboard, or a file cannot be written.
     """
-    built = board(store.read_all(folder))
+    records = store.read_all(folder)
+    built = board(records)
     drawn = figures.draw(built)
-    told = sections(built)
+    told = sections(built, recommend(records))
     files = {f"{FIGURES}/{name}": content for name, content in drawn.items()} | {
         "leaderboard.csv": to_csv(built).encode(),
         "leaderboard.json": to_json(built).encode(),
