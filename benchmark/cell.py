@@ -77,6 +77,7 @@ class _Setting:
     """To be forgotten, to be retained, general: what a method is given."""
     evaluation: Evaluation
     retraining: Cost | None
+    model_origin: str | None
     text: TextOrigin
     attention: str
     utility: Utility
@@ -146,6 +147,7 @@ def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None, plan: Memor
         inserts=method is not None and method.cls.inserts,
         retraining_flops=setting.retraining.flops if setting and setting.retraining else None,
         environment=environment(cell.loading, setting.attention if setting else None),
+        model_origin=setting.model_origin if setting else None,
         text=setting.text if setting else None,
         requested=setting.requested if setting else None,
     )
@@ -180,7 +182,7 @@ def _setting(
     retraining = source.retraining(task_name) if reference else None
     text = origin(splits, source, data) if request is None else request.text
     requested = None if request is None else request.requested
-    return _Setting(source.folder, reference, texts, evaluation, retraining, text, target.attention, utility, requested)
+    return _Setting(source.folder, reference, texts, evaluation, retraining, source.origin, text, target.attention, utility, requested)
 
 
 @lru_cache(maxsize=2)

@@ -18,7 +18,7 @@ from transformers.utils import logging
 from benchmark.architecture import Architecture, architecture_of, layers_of
 from benchmark.corpus import Document
 from benchmark.errors import InputError, brief
-from benchmark.loading import CODE, ON_CPU, Loading, check_model_folder, pickles
+from benchmark.loading import CODE, ON_CPU, Loading, check_model_folder, in_tensors, pickles
 from benchmark.memory_plan import MemoryPlan, size_of
 from benchmark.passages import Passages, passages
 
@@ -135,7 +135,7 @@ def load_model(folder: Path, loading: Loading = ON_CPU, *, context: int | None =
             folder,
             config=config,
             dtype=loading.torch_dtype,
-            use_safetensors=any(folder.glob("*.safetensors")),
+            use_safetensors=in_tensors(folder),
             device_map=loading.device_map,
             attn_implementation=loading.attention(config),
             output_loading_info=True,
@@ -192,7 +192,7 @@ def model_fingerprint(folder: Path, loading: Loading = ON_CPU) -> str:
         InputError: it lacks one of them, or they may not be loaded.
     """
     check_model_folder(folder, loading)
-    pickled = [] if any(folder.glob("*.safetensors")) else pickles(folder)
+    pickled = [] if in_tensors(folder) else pickles(folder)
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if file in pickled or any(file.match(pattern) for pattern in IDENTITY):

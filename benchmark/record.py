@@ -262,6 +262,8 @@ class Record(_Strict):
     retraining_flops: float | None
     """What retraining from scratch costs, 6 x parameters x training tokens; None where they are not known."""
     environment: Environment
+    model_origin: str | None = None
+    """Repository and commit on the hub, ORG/NAME@COMMIT; None for a model that is not from there."""
     text: TextOrigin | None = None
     """None where the cell failed before it was read, and in records made before it was told."""
     requested: Requested | None = None

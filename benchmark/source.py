@@ -1,28 +1,18 @@
-"""What `--model` may name: the lab, a local folder, a known alias, or a hub repository."""
+"""What `--model` may name: the lab, a local folder, or a model of the hub by its short name or its repository."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.cost import retraining_flops
-from benchmark.errors import InputError, brief, unknown_name
+from benchmark.catalogue import catalogue
+from benchmark.errors import InputError, unknown_name
+from benchmark.hub import UnreachableError, cached, fetched
 from benchmark.lab import MANIFEST, SHIPPED, TARGET, Lab, read_lab, reference_folder
 from benchmark.loading import ON_CPU, Loading
 from benchmark.record import Cost, Setting
 
 LAB = "lab"
-
-ALIASES = {
-    f"pythia-{size}{suffix}": f"EleutherAI/pythia-{size}{suffix}"
-    for size in ("14m", "31m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b")
-    for suffix in ("", "-deduped")
-    if not (size in ("14m", "31m") and suffix)
-}
-"""Short names of hub repositories."""
-
-HUB_TIMEOUT = 5.0
-"""Seconds to wait for the hub before saying that it is out of reach."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +26,18 @@ class ModelSource:
     lab_folder: Path | None = None
     repository: str | None = None
     """On the hub, where it is from there."""
+    notice: str | None = None
+    """What the user should know about which model this is."""
 
     @property
     def setting(self) -> Setting:
         """How the model came to know what is to be forgotten."""
         return "pretrained" if self.lab is None else "lab"
+
+    @property
+    def origin(self) -> str | None:
+        """Repository and commit on the hub, ORG/NAME@COMMIT; None for a model that is not from there."""
+        return None if self.repository is None else f"{self.repository}@{self.folder.name}"
 
     def reference(self, task: str, splits: str) -> Path | None:
         """The folder of the exact reference model for a task; None where there is none.
@@ -63,6 +60,8 @@ class ModelSource:
         """What training the reference of a task cost: seconds and tokens as recorded, FLOPs as 6 x parameters x tokens."""
         if self.lab is None:
             return None
+        from benchmark.cost import retraining_flops  # it imports torch, which listing models should not wait for
+
         made = self.lab.references[task]
         flops = retraining_flops(self.lab.parameters, made.training_tokens)
         return Cost(forward_tokens=made.training_tokens, backward_tokens=made.training_tokens, flops=int(flops), seconds=made.seconds)
@@ -70,6 +69,8 @@ class ModelSource:
 
 def resolve_model(name: str, loading: Loading = ON_CPU) -> ModelSource:
     """Find the model that a command-line name means; a hub model is fetched into the hub's own cache.
+
+    A hub model may be named with a revision: `pythia-410m@step1000`, `org/name@main`.
 
     Raises:
         InputError: there is no such model, or it cannot be had now.
@@ -79,38 +80,27 @@ def resolve_model(name: str, loading: Loading = ON_CPU) -> ModelSource:
     path = Path(name).expanduser()
     if path.is_dir():
         return _lab(path, path.resolve().name) if (path / MANIFEST).is_file() else ModelSource(path.resolve().name, path)
-    repository = ALIASES.get(name, name)
-    if name not in ALIASES and (repository.count("/") != 1 or name.startswith((".", "/", "~"))):
+    stem, at, revision = name.partition("@")
+    if at and not revision:
+        raise InputError(f"{name}: no revision behind the @; name a branch, a tag or a commit, or leave the @ out")
+    known = catalogue().get(stem)
+    if known is None and (stem.count("/") != 1 or name.startswith((".", "/", "~"))):
         if "/" in name:
             raise InputError(f"{name}: no such model folder")
-        raise unknown_name("model", name, [LAB, *ALIASES])
-    return ModelSource(repository.split("/")[1], _fetch(repository), repository=repository)
+        raise unknown_name("model", stem, [LAB, *catalogue()])
+    repository = stem if known is None else known.repository
+    called = repository.split("/")[1] + at + revision.replace("/", "-")
+    if known is None or known.revision is None or revision:
+        return ModelSource(called, fetched(repository, revision or None, loading), repository=repository)
+    try:
+        return ModelSource(called, fetched(repository, known.revision, loading), repository=repository)
+    except UnreachableError:
+        folder = cached(repository, None, loading)
+        if folder is None:
+            raise
+    notice = f"{stem} stands for commit {known.revision[:7]}, which cannot be had now; this is {folder.name[:7]}, the cached main"
+    return ModelSource(called, folder, repository=repository, notice=notice)
 
 
 def _lab(folder: Path, name: str) -> ModelSource:
     return ModelSource(name, folder / TARGET, read_lab(folder), folder)
-
-
-def _fetch(repository: str) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    patterns = ["*.json", "*.safetensors", "tokenizer.model", "merges.txt"]
-    try:
-        return Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
-    except HFValidationError:
-        raise InputError(f"{repository}: neither a model folder nor the name of a hub repository (ORG/NAME)") from None
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        HfApi().model_info(repository, timeout=HUB_TIMEOUT)  # one quick question before a download with retries
-        return Path(snapshot_download(repository, allow_patterns=patterns))
-    except GatedRepoError:
-        raise InputError(f"{repository}: gated; accept its terms at https://huggingface.co/{repository} and set HF_TOKEN") from None
-    except RepositoryNotFoundError:
-        raise InputError(f"{repository}: no such folder, nor such a repository on the hub; if it is private, set HF_TOKEN") from None
-    except Exception as error:  # OSError, httpx's and Xet's errors, which share no base: whichever, the model cannot be had now
-        raise InputError(
-            f"{repository}: no such folder, not in the local cache, and it cannot be fetched from the hub ({brief(error)}); "
-            "without a network use --model lab or --model FOLDER"
-        ) from None

@@ -259,7 +259,7 @@ def test_list(bench: Callable[..., Said]) -> None:
     assert re.search(r"^gradient-ascent +Ascend on the loss of the forget set\. Yao et al\. 2024", methods, re.MULTILINE)
     models = bench("list", "models").out
     assert models.splitlines()[0].split()[0] == "lab"
-    assert re.search(r"^pythia-410m +EleutherAI/pythia-410m$", models, re.MULTILINE)
+    assert re.search(r"^pythia-410m +405 M .* EleutherAI/pythia-410m$", models, re.MULTILINE)
 
 
 def test_a_plugin_is_listed_and_shown(bench: Callable[..., Said], plugin: Path) -> None:

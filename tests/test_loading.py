@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import import_utils
 
-from benchmark import LanguageModel, loading
+from benchmark import LanguageModel
 from benchmark.check.subjects import documents
 from benchmark.environment import environment
 from benchmark.errors import InputError
@@ -181,7 +182,7 @@ def test_a_long_context_is_used_up_to_a_length_that_all_models_share(folder: Pat
 def test_flash_attention_is_asked_for_where_it_can_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, asked: Loading, installed: bool, kernel: str | None
 ) -> None:
-    monkeypatch.setattr(loading, "is_flash_attn_2_available", lambda: installed)
+    monkeypatch.setattr(import_utils, "is_flash_attn_2_available", lambda: installed)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert asked.attention(AutoConfig.from_pretrained(folder)) == kernel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import typer
@@ -20,7 +21,7 @@ def list_(
     for path in plugin:
         registry.load_plugin(path)
     if what == "models":
-        lines = [(source.LAB, "the embedded lab model, with an exact reference for every task"), *source.ALIASES.items()]
+        lines = [(source.LAB, "the embedded lab model, with an exact reference for every task"), *_models()]
     elif what == "tasks":
         lines = [(name, task.description) for text in (None, *texts()[1:]) for name, task in registry.tasks(text).items()]
     else:
@@ -30,6 +31,18 @@ def list_(
         out.print(f"{name:<{width}}  {text}", markup=False, soft_wrap=True)
     warn_of_broken_plugins()
     return 0
+
+
+def _models() -> Iterator[tuple[str, str]]:
+    from benchmark.catalogue import catalogue
+    from benchmark.hub import cached
+
+    yield "", f"{'parameters':>10}  {'context':>7}  {'licence':<14}  {'commit':<7}  {'here':<6}  repository"
+    for name, known in catalogue().items():
+        here = "yes" if cached(known.repository, known.revision) else "main" if cached(known.repository) else "no"
+        size = f"{known.parameters / 1000:.2f} G" if known.parameters >= 1000 else f"{known.parameters} M"
+        where = known.repository + " (gated: accept its terms there)" * known.gated
+        yield name, f"{size:>10}  {known.context:>7,}  {known.licence:<14}  {(known.revision or 'main')[:7]:<7}  {here:<6}  {where}"
 
 
 def show(

@@ -18,7 +18,7 @@ QUICK = {"max_steps": 4, "growth": 2.0, "limit": 3, "method_tokens": 16384}
 
 def run(
     methods: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
-    model: Annotated[str, typer.Option(help="lab, a local folder, an alias, or a hub repository.")] = "lab",
+    model: Annotated[str, typer.Option(help="lab, a local folder, or a hub model: a short name or ORG/NAME[@REVISION].")] = "lab",
     tasks: Annotated[
         str | None,
         typer.Option(help="Names separated by commas, or all [default: all; with --quick one of each kind].", show_default=False),
@@ -110,7 +110,10 @@ def run(
     folder, cells = plan(options)
     warn_of_broken_plugins()
     say_fallbacks(folder)
-    place = chosen(executor, jobs, cpus_per_cell, gpus_per_cell, device_map or device, resolve_model(model, loading).folder)
+    source = resolve_model(model, loading)
+    if source.notice:
+        err.print(f"bench: {source.notice}", markup=False, soft_wrap=True)
+    place = chosen(executor, jobs, cpus_per_cell, gpus_per_cell, device_map or device, source.folder)
     todo = runner.missing(cells, folder, retry_failed, fresh)
     if not quiet:
         err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)

@@ -30,9 +30,9 @@ from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmark.errors import InputError, brief
+from benchmark.hub import TIMEOUT as HUB_TIMEOUT
 from benchmark.measure import evaluating
 from benchmark.model import LanguageModel
-from benchmark.source import HUB_TIMEOUT
 from benchmark.utility import FOLDER, PACKAGED
 
 BATCH = 16
