@@ -18,6 +18,7 @@ from benchmark.removal import NEEDED, Removal, read_removal
 from benchmark.removal.pieces import LONGEST, SHORTEST, WANTED, cut, piece_length
 from benchmark.removal.reading import FIELDS, TABLES, read_text
 from benchmark.splits import Splits
+from benchmark.utility import held_back
 
 
 def prose(topic: str, sentences: int) -> str:
@@ -188,6 +189,13 @@ def test_without_retain_text_general_text_stands_in_and_without_a_holdout_nothin
     assert {identifier.partition("-")[0] for identifier in parts["retain"] | parts["retain/test"]} == {"general"}
     assert {identifier.partition("-")[0] for identifier in parts["general"]} == {"arxiv", "book", "github"}
     assert set(text.requested.pieces) == {"forget"}
+
+
+def test_no_method_is_given_what_general_utility_is_asked_on(chapter: Path, rest: Path) -> None:
+    for removal in (Removal(chapter), Removal(chapter, rest)):
+        parts = everything(read_removal(removal).splits)
+        assert parts["general"]
+        assert not (parts["retain"] | parts["general"]) & held_back()
 
 
 def test_the_same_request_gives_the_same_splits(chapter: Path, rest: Path) -> None:

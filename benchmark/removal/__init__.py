@@ -22,6 +22,7 @@ from benchmark.removal.reading import ReadText, read_text
 from benchmark.splits import Splits, deal, drawn, halve
 from benchmark.task import Task
 from benchmark.text.overlap import SHARE, distinct, runs, share
+from benchmark.utility import held_back
 
 NEEDED = {"forget": 8, "retain": 12, "holdout": 8}
 """Pieces that a set must give: four documents a half are the fewest that an interval can be drawn from; of what is to be
@@ -188,14 +189,15 @@ def _kept(documents: Sequence[Document], length: int) -> _Dealt:
 
 
 def _general(forget: Sequence[Document], said: list[str]) -> dict[str, _Dealt]:
-    """Bundled documents by domain, without those that the request asks to forget."""
+    """Bundled documents by domain, without those that the request asks to forget; no method gets those that `--utility` asks about."""
     domains = {}
     for domain, documents in load_corpus(_bundled()).domains.items():
         asked = {document.id for document, _ in _repeats(documents, forget)}
         if asked:
             said.append(f"{len(asked)} bundled documents of {domain} left out: they repeat what is to be forgotten")
         roles = deal(document for document in documents if document.id not in asked)
-        domains[domain] = _Dealt(roles["forget"] + roles["retain"] + roles["holdout"], roles["retain_eval"])
+        free = tuple(document for role in ("forget", "retain", "holdout") for document in roles[role] if document.id not in held_back())
+        domains[domain] = _Dealt(free, roles["retain_eval"])
     return domains
 
 
