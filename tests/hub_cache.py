@@ -92,7 +92,7 @@ def offline(home: Path, monkeypatch: pytest.MonkeyPatch) -> HubCache:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", home / "datasets")
-    home.mkdir()
+    home.mkdir(parents=True, exist_ok=True)
     return HubCache(home)
 
 
