@@ -1,4 +1,8 @@
-"""Which cells may lie in one results folder: of one model, precision and protocol and, task by task, the same data."""
+"""Which cells may lie in one results folder: of one model, precision and protocol and, task by task, one setting and the same data.
+
+A model that was taught a task's documents first is another one for every task; its fingerprint begins like its base's, by which
+models are told apart across tasks.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ def check_alike(specs: Iterable[Spec], remedy: str) -> None:
     """See that cells can stand side by side.
 
     Raises:
-        InputError: they are of different models, precisions, protocols or, for one task, data; it says which, and ends with `remedy`.
+        InputError: they are of different models, precisions, protocols or, for one task, settings or data; it says which, and ends
+            with `remedy`.
     """
     specs = list(specs)
     _check_same("models", specs, lambda spec: f"{spec.model} ({spec.model_fingerprint[:12]})", remedy)
@@ -23,6 +28,8 @@ def check_alike(specs: Iterable[Spec], remedy: str) -> None:
     _check_same("protocols", specs, lambda spec: spec.protocol.model_dump_json(), remedy)
     for task in sorted({spec.task for spec in specs}):
         of_task = [spec for spec in specs if spec.task == task]
+        _check_same(f"settings for {task}", of_task, lambda spec: spec.setting, remedy)
+        _check_same(f"models for {task}", of_task, lambda spec: spec.model_fingerprint, remedy)
         _check_same(f"data for {task}", of_task, lambda spec: spec.data_fingerprint[:12], remedy)
 
 

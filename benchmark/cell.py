@@ -18,6 +18,7 @@ from benchmark.corpus import Corpus, load_corpus
 from benchmark.environment import environment
 from benchmark.errors import InputError
 from benchmark.evaluation import Evaluation, evaluate_baseline
+from benchmark.implant import Teaching
 from benchmark.loading import Loading
 from benchmark.measure import Diverged, measure
 from benchmark.memory_at_hand import bounded
@@ -32,6 +33,7 @@ from benchmark.snapshot import changed_elements, restore, tensors
 from benchmark.source import resolve_model
 from benchmark.splits import split
 from benchmark.task import Task
+from benchmark.teach import teach
 from benchmark.text.origin import origin
 from benchmark.trajectory import Chosen, follow
 from benchmark.utility.results import Utility, ask
@@ -46,7 +48,7 @@ class Cell:
 
     spec: Spec
     model: str
-    """As named on the command line."""
+    """As named on the command line; where models are taught first, the folder that they are taught to."""
     data: Path | None
     """Folder that replaces the bundled text."""
     plugins: tuple[Path, ...]
@@ -60,6 +62,8 @@ class Cell:
     gradient_checkpointing: bool = False
     removal: Removal | None = None
     """The user's own request, which is a task of its own."""
+    teaching: Teaching | None = None
+    """What must be taught before the cell can be run; None where nothing must, or it has been."""
 
     @property
     def task(self) -> Task:
@@ -105,8 +109,12 @@ def run_cell(
     """
     for plugin in cell.plugins:
         registry.load_plugin(plugin)
+    model = cell.model
+    if cell.teaching is not None:
+        teach(cell.teaching, wait=True)  # another cell of the task may be at it
+        model = str(cell.teaching.folder)  # of this machine's cache
     try:
-        setting = _setting(cell.spec.task, cell.model, cell.data, cell.spec.protocol, cell.loading, cell.removal)
+        setting = _setting(cell.spec.task, model, cell.data, cell.spec.protocol, cell.loading, cell.removal)
     except InputError:
         raise
     except Exception as error:

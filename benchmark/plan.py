@@ -14,13 +14,14 @@ from benchmark import registry, utility
 from benchmark.cell import Cell
 from benchmark.corpus import load_corpus
 from benchmark.errors import InputError, unknown_name
+from benchmark.implant import Recipe, Teaching, setting_for, setting_for_request
 from benchmark.loading import ON_CPU, Loading
 from benchmark.model import model_fingerprint
-from benchmark.record import Protocol, Scalar, Spec
+from benchmark.record import Protocol, Scalar, Setting, Spec
 from benchmark.registry import ALL
 from benchmark.removal import Removal, read_removal, request_task
 from benchmark.source import ModelSource, resolve_model
-from benchmark.splits import split
+from benchmark.splits import Splits, split
 from benchmark.task import Task
 from benchmark.text.folder import data_folder, named_text
 
@@ -46,6 +47,10 @@ class Options:
     gradient_checkpointing: bool = False
     elsewhere: bool = False
     """Cells run on other machines, and the device is one of theirs."""
+    setting: Setting | None = None
+    """Of every task; None: of each its own."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """How documents are taught in the implanted setting."""
     out: Path | None = None
     """Default: `results/<model><variant>`."""
     variant: str = ""
@@ -76,15 +81,20 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
     source_hashes = {entry.name: entry.source_hash() for entry in entries}
     cells = []
     for task in tasks:
-        splits = split(task, load_corpus(data or task.corpus)) if options.removal is None else read_removal(options.removal).splits
         if options.removal is None:
+            setting = setting_for(source, task, options.setting)
+            splits = split(task, load_corpus(data or task.corpus))
             source.reference(task.name, splits.fingerprint())
+        else:
+            setting = setting_for_request(options.setting)
+            splits = read_removal(options.removal).splits
+        teaching = _teaching(options, source, fingerprint, task, splits) if setting == "implanted" and source.lab is None else None
         shared: dict[str, Any] = {
             "task": task.name,
             "model": source.name,
-            "model_fingerprint": fingerprint,
+            "model_fingerprint": teaching.fingerprint if teaching else fingerprint,
             "dtype": options.loading.dtype,
-            "setting": source.setting if options.removal is None else "pretrained",
+            "setting": setting,
             "data_fingerprint": splits.fingerprint(),
         }
         specs = [
@@ -100,7 +110,7 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
         cells += [
             Cell(
                 spec,
-                options.model,
+                str(teaching.folder) if teaching else options.model,
                 data,
                 tuple(options.plugins),
                 options.loading,
@@ -108,6 +118,7 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
                 memory=options.memory,
                 gradient_checkpointing=options.gradient_checkpointing,
                 removal=options.removal,
+                teaching=teaching,
             )
             for spec in specs
         ]
@@ -128,6 +139,21 @@ def _results_folder(options: Options, name: str) -> Path:
     """The folder asked for, or one for the model; every removal request has one of its own."""
     request = "" if options.removal is None else f"-request-{read_removal(options.removal).splits.fingerprint()[:8]}"
     return options.out or Path("results") / f"{name}{request}{options.variant}"
+
+
+def _teaching(options: Options, source: ModelSource, fingerprint: str, task: Task, splits: Splits) -> Teaching:
+    return Teaching(
+        model=options.model if source.repository else str(source.folder.resolve()),
+        base_fingerprint=fingerprint,
+        task=task,
+        splits=splits,
+        protocol=options.protocol,
+        recipe=options.recipe,
+        loading=options.loading,
+        memory=options.memory,
+        gradient_checkpointing=options.gradient_checkpointing,
+        elsewhere=options.elsewhere,
+    )
 
 
 def _names(option: str, asked: Sequence[str], known: Mapping[str, object]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmark.executors import Event, Finished, Started, Stepped
+from benchmark.executors import Event, Finished, Started, Stepped, Taught
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
@@ -44,6 +44,9 @@ def _live(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
         running: dict[str, str] = {}
 
         def show(event: Event) -> None:
+            if isinstance(event, Taught):
+                progress.update(cells, description=taught(event))
+                return
             key, name = event.cell.spec.key(), title(event.cell)
             if isinstance(event, Started):
                 running[key] = name
@@ -64,7 +67,11 @@ def _plain(total: int, console: Console) -> Callable[[Event], None]:
     done = 0
 
     def show(event: Event) -> None:
-        nonlocal done
+        nonlocal begun, done
+        if isinstance(event, Taught):
+            begun = time.monotonic()  # what is left is told by the cells alone
+            if at_tenth(event.step, event.steps):
+                console.print(taught(event), markup=False, highlight=False, soft_wrap=True)
         if not isinstance(event, Finished):
             return
         done += 1
@@ -87,6 +94,16 @@ def title(cell: Cell) -> str:
     return f"{cell.spec.task} {cell.spec.method}{seed}"
 
 
+def taught(event: Taught) -> str:
+    """How far teaching is."""
+    return f"teaching {event.name}: step {event.step}/{event.steps}, loss {event.loss:.3f}"
+
+
+def at_tenth(step: int, steps: int) -> bool:
+    """Whether a log tells of this step: at each tenth, rounded to tens, and at the last."""
+    return step % max(10, steps // 10 // 10 * 10) == 0 or step == steps
+
+
 @contextmanager
 def training(console: Console) -> Iterator[Callable[[Training], None]]:
     """Give a function that shows trainings: a bar each on a terminal, a line at each tenth in a log."""
@@ -106,8 +123,7 @@ def training(console: Console) -> Iterator[Callable[[Training], None]]:
             if event.name not in shown:
                 shown[event.name] = bars.add_task(event.name, total=event.steps, loss=event.loss)
             bars.update(shown[event.name], completed=event.step, loss=event.loss)
-            tenth = max(10, event.steps // 10 // 10 * 10)
-            if not console.is_terminal and (event.step % tenth == 0 or event.step == event.steps):
+            if not console.is_terminal and at_tenth(event.step, event.steps):
                 console.print(f"{event.name}: step {event.step}/{event.steps}, loss {event.loss:.3f}", highlight=False)
 
         yield show

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark import store
 from benchmark.alike import check_alike
 from benchmark.cell import Cell, failed
 from benchmark.executors import Event, Executor, Finished, Report
+from benchmark.teach import teach
 
 BIG = 200_000_000
 """Bytes of weights from which a model is given all cores rather than a share."""
@@ -32,7 +34,7 @@ def missing(cells: Sequence[Cell], out: Path, retry_failed: bool = False, fresh:
 
 
 def run(cells: Sequence[Cell], out: Path, executor: Executor, report: Report) -> None:
-    """Run cells and write a record of each; the folder is locked meanwhile.
+    """Teach what models the cells need taught, run the cells and write a record of each; the folder is locked meanwhile.
 
     Raises:
         InputError: another run is writing there, the folder cannot be written, or the model or data cannot be used.
@@ -44,7 +46,15 @@ def run(cells: Sequence[Cell], out: Path, executor: Executor, report: Report) ->
         report(event)
 
     with store.lock(out):
-        executor.run(cells, told)
+        executor.run(_taught(cells, told), told)
+
+
+def _taught(cells: Sequence[Cell], report: Report) -> list[Cell]:
+    """The same cells, with the models there that had to be taught first, unless that is left to the machines that run them."""
+    here = {cell.model: cell.teaching for cell in cells if cell.teaching is not None and not cell.teaching.elsewhere}
+    for teaching in here.values():
+        teach(teaching, report)
+    return [replace(cell, teaching=None) if cell.model in here else cell for cell in cells]
 
 
 def fitting_jobs(folder: Path, device: str, cores: int) -> int:

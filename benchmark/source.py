@@ -32,11 +32,15 @@ class ModelSource:
     @property
     def setting(self) -> Setting:
         """How the model came to know what is to be forgotten."""
-        return "pretrained" if self.lab is None else "lab"
+        if self.lab is None:
+            return "pretrained"
+        return "lab" if self.lab.base is None else "implanted"
 
     @property
     def origin(self) -> str | None:
         """Repository and commit on the hub, ORG/NAME@COMMIT; None for a model that is not from there."""
+        if self.lab is not None:
+            return self.lab.base_origin
         return None if self.repository is None else f"{self.repository}@{self.folder.name}"
 
     def reference(self, task: str, splits: str) -> Path | None:

@@ -8,6 +8,9 @@ from typing import Literal
 
 from benchmark.corpus import GENERAL
 
+REQUEST = "request"
+"""Name and domain of the task that a user's own removal request is."""
+
 
 @dataclass(frozen=True)
 class Task:

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hub_cache
@@ -18,6 +18,7 @@ from benchmark import LanguageModel, Request, registry
 from benchmark.check import subjects
 from benchmark.check.subjects import CONFIGS, CONTEXT, HEADS, LAYERS, NEURONS, TinyModels, documents, tiny_tokenizer
 from benchmark.corpus import load_corpus
+from benchmark.implant import CACHE
 from benchmark.lab.make import make_lab
 from benchmark.lab.train import Recipe
 from benchmark.splits import split
@@ -27,6 +28,14 @@ __all__ = ["CONFIGS", "CONTEXT", "HEADS", "LAYERS", "NEURONS", "TINY_RECIPE", "d
 torch.set_num_threads(1)
 
 TINY_RECIPE = Recipe(hidden=16, layers=1, heads=2, vocabulary=300, context=32, epochs=8, batch=8, lr=1e-2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test writes to the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

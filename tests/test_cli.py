@@ -201,6 +201,16 @@ def test_bad_arguments(complaint: Callable[..., str], arguments: tuple[str, ...]
         (("--set", "lr"), "--set lr: expected method.field=value, as in gradient-ascent.lr=1e-5"),
         (("--data", "none"), "none: no such folder; data is a folder of <domain>.jsonl[.gz] files"),
         (("--plugin", "none.py"), "none.py: no such plugin file"),
+        (("--setting", "taught"), "Invalid value for '--setting': "),
+        (
+            ("--model", "lab", "--setting", "pretrained"),
+            "--setting pretrained: lab is a lab, whose references are exact already; leave --set",
+        ),
+        (("--teach", "lr"), "--teach lr: expected field=value, as in lr=1e-4"),
+        (("--teach", "epoch=3"), "unknown field in --teach 'epoch'; did you mean 'epochs'?"),
+        (("--teach", "epochs=few"), "--teach epochs=few: expected a whole number"),
+        (("--teach", "epochs=0"), "--teach: epochs must be above 0, not 0"),
+        (("--teach", "epochs=1", "--setting", "pretrained"), "--teach epochs=1: nothing is taught in the pretrained setting; leave it out"),
     ],
 )
 def test_bad_options_of_a_run(complaint: Callable[..., str], on_tiny: tuple[object, ...], arguments: tuple[str, ...], said: str) -> None:

@@ -52,9 +52,14 @@ def test_a_hub_model_is_run_to_a_leaderboard(
     records = store.read_all(out)
     assert {record.spec.method for record in records} == {"original", "retrained", *METHODS}
     assert {record.spec.task for record in records} == {"arxiv", "arxiv-domain"}
-    assert {(record.spec.method == "retrained", record.status) for record in records} == {(True, "declined"), (False, "ok")}
+    retrained = {record.spec.task: record for record in records if record.spec.method == "retrained"}
+    assert {task: (record.spec.setting, record.status) for task, record in retrained.items()} == {
+        "arxiv": ("implanted", "ok"),
+        "arxiv-domain": ("pretrained", "declined"),
+    }
+    assert {record.status for record in records if record.spec.method != "retrained"} == {"ok"}
     assert {record.model_origin for record in records} == {f"EleutherAI/pythia-410m@{pythia.name}"}
-    assert {(record.spec.model, record.spec.dtype, record.spec.setting) for record in records} == {("pythia-410m", "float32", "pretrained")}
+    assert {(record.spec.model, record.spec.dtype) for record in records} == {("pythia-410m", "float32")}
     assert {record.environment.attention for record in records} == {"sdpa"}
     with (out / "leaderboard.csv").open(newline="") as file:
         assert {row["method"] for row in csv.DictReader(file)} == {"original", "retrained", *METHODS}

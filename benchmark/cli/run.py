@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from benchmark.cli import removal
+from benchmark.cli import removal, teaching
 from benchmark.cli.executor import Cpus, Gpus, Jobs, Name, chosen
 from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks, warn_of_broken_plugins
 from benchmark.errors import InputError
@@ -34,6 +34,8 @@ def run(
     retain: removal.Retain = None,
     holdout: removal.Holdout = None,
     save_model: removal.SaveModel = None,
+    setting: teaching.SettingOption = None,
+    teach: teaching.TeachOption = [],  # noqa: B006
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method, with seeds 0, 1, ...")] = 1,
     set_: Annotated[
         list[str],
@@ -51,7 +53,8 @@ def run(
         bool, typer.Option("--quick", help="Few steps, few documents: does everything work here? Not for publication.")
     ] = False,
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Results folder [default: results/MODEL, -quick or -limit-N added].", show_default=False)
+        Path | None,
+        typer.Option("--out", help="Results folder [default: results/MODEL, -quick, -limit-N or -SETTING added].", show_default=False),
     ] = None,
     executor: Name = "local",
     jobs: Jobs = None,
@@ -104,10 +107,18 @@ def run(
         gradient_checkpointing=gradient_checkpointing,
         loading=loading,
         elsewhere=executor != "local",
+        setting=setting,
+        recipe=teaching.recipe(teach, quick),
         out=out_folder,
-        variant=f"-{dtype}" * (dtype != "float32") + "-quick" * quick + "".join(f"-limit-{count}" for count in limited.values()),
+        variant=(
+            f"-{dtype}" * (dtype != "float32")
+            + "-quick" * quick
+            + "".join(f"-limit-{count}" for count in limited.values())
+            + (f"-{setting}" if setting else "")
+        ),
     )
     folder, cells = plan(options)
+    teaching.check_heeded(teach, cells)
     warn_of_broken_plugins()
     say_fallbacks(folder)
     source = resolve_model(model, loading)

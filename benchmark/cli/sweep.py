@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli import teaching
 from benchmark.cli.executor import Cpus, Gpus, Jobs, Name, chosen
 from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks
 from benchmark.errors import InputError
@@ -43,10 +44,13 @@ def sweep(
             "--set", metavar="METHOD.FIELD=VALUE", help="Change a hyper-parameter of all trials; may be repeated.", show_default=False
         ),
     ] = [],  # noqa: B006
+    setting: teaching.SettingOption = None,
+    teach: teaching.TeachOption = [],  # noqa: B006
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each setting, with seeds 0, 1, ...")] = 1,
     limit: Annotated[int | None, typer.Option(help="Most documents in each half of each evaluation set.", show_default=False)] = None,
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Results folder [default: results/MODEL/sweep, -limit-N added].", show_default=False)
+        Path | None,
+        typer.Option("--out", help="Results folder [default: results/MODEL/sweep, -limit-N or -SETTING added].", show_default=False),
     ] = None,
     executor: Name = "local",
     jobs: Jobs = None,
@@ -69,7 +73,8 @@ def sweep(
     for path in plugin:
         registry.load_plugin(path)
     source = resolve_model(model)
-    folder = out_folder or Path("results") / source.name / ("sweep" if limit is None else f"sweep-limit-{limit}")
+    variant = ("" if limit is None else f"-limit-{limit}") + (f"-{setting}" if setting else "")
+    folder = out_folder or Path("results") / source.name / f"sweep{variant}"
     options = Options(
         methods=names(methods),
         tasks=names(tasks),
@@ -79,6 +84,8 @@ def sweep(
         settings=set_,
         plugins=plugin,
         protocol=Protocol(limit=limit),
+        setting=setting,
+        recipe=teaching.recipe(teach, quick=False),
         out=folder,
     )
     entries = list(registry.methods().values()) if "all" in options.methods else [registry.method(name) for name in options.methods]
@@ -88,6 +95,7 @@ def sweep(
         sweeping.check_free(entries, set_)
         tried = {entry.name: sweeping.settings(entry, trials or TRIALS) for entry in entries}
     _, cells = plan(options, tried)
+    teaching.check_heeded(teach, cells)
     say_fallbacks(folder)
     cells = [cell for cell in cells if cell.spec.method not in registry.RESERVED]
     place = chosen(executor, jobs, cpus_per_cell, gpus_per_cell, "cpu", source.folder)

@@ -11,6 +11,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """Before any cell: a model that some need has come to a step of being taught."""
+
+    name: str
+    step: int
+    steps: int
+    loss: float
+    """Of this step's batch, nats a token."""
+
+
+@dataclass(frozen=True)
 class Started:
     """A cell has begun."""
 
@@ -33,7 +44,7 @@ class Finished:
     death: str | None = None
 
 
-Event = Started | Stepped | Finished
+Event = Taught | Started | Stepped | Finished
 Report = Callable[[Event], None]
 
 

@@ -49,6 +49,10 @@ class Lab(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    base: str | None = None
+    """Fingerprint of the model that was taught the documents; None: trained on them from scratch."""
+    base_origin: str | None = None
+    """Repository and commit of that model, where it is from the hub."""
     recipe: dict[str, int | float]
     parameters: int
     threads: int

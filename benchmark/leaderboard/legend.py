@@ -7,6 +7,7 @@ from benchmark.leaderboard.rows import SETS
 from benchmark.leaderboard.task_table import TaskTable
 from benchmark.record import Setting, TextOrigin
 from benchmark.scores import CONFIDENCE, RESAMPLES, Interval
+from benchmark.task import REQUEST
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -14,6 +15,9 @@ QUESTIONS = {
     "documents": "forget some documents of {domain}, keep the others and general text",
     "domain": "forget the whole of {domain}, judged on documents of it that no model has seen; keep the other domains and general text",
 }
+IMPLANTED = (
+    "exact: the model was taught the forget and retain documents of the task, and taught again in the same way without the forget documents"
+)
 REFERENCES = {
     "exact": "exact: the model was trained again without the forget set",
     "approximate": "approximate: the target model's own behaviour on the holdout set stands in for a retrained model's on the forget set",
@@ -26,6 +30,10 @@ SELECTION = (
     " is chosen; it is reported on the test half, where its damage may come out above the budget"
 )
 BRACKETS = "`retrained` (the reference) and `original` (nothing done) bracket the table and are not ranked"
+IMPLANTING_COST = (
+    " Where the model was taught the documents first, retraining is teaching the reference, 6 x parameters x tokens taught: what the"
+    " untaught model cost is not in it."
+)
 
 
 def overall_rules(board: Board) -> Facts:
@@ -45,7 +53,7 @@ def overall_rules(board: Board) -> Facts:
     else:
         facts.append(("Order", "by max difference; without forget scores there are no ranks."))
     for table in unscored:
-        facts.append((f"No score on {table.task}", f"{table.unscored}."))
+        facts.append((f"No score on {table.task}", f"{_unscored(table)}."))
     missing = [f"{row.label} ({row.missing})" for row in board.overall if row.missing and not row.is_reference]
     if missing:
         facts.append(("Not ranked", f"{'; '.join(missing)}."))
@@ -73,7 +81,7 @@ def task_rules(board: Board, table: TaskTable) -> Facts:
     else:
         chosen = "at each utility budget, the step with the largest relative top-1 drop on forget beyond that on retain"
         order = "by max difference" if table.removes == "domain" else "by name"
-        facts += [("No score", f"{table.unscored}."), ("Chosen", f"{chosen}."), ("Order", f"{order}, without ranks.")]
+        facts += [("No score", f"{_unscored(table)}."), ("Chosen", f"{chosen}."), ("Order", f"{order}, without ranks.")]
     return tuple(facts)
 
 
@@ -133,7 +141,8 @@ def reading(board: Board) -> Facts:
         (
             "FLOPs",
             "counted, a multiplication and an addition as two; `against retraining` divides what training from scratch costs (6 x"
-            " parameters x tokens) by them. `retrained` has the cost of retraining where it is known.",
+            " parameters x tokens) by them. `retrained` has the cost of retraining where it is known."
+            + (IMPLANTING_COST if any(table.setting == "implanted" for table in board.tasks) else ""),
         ),
         ("Seeds", "a method run with several seeds is averaged over them, and a cell that failed for one of them has failed."),
         (
@@ -149,7 +158,7 @@ def _headline(board: Board) -> str:
 
 
 def _reference(table: TaskTable) -> str:
-    told = REFERENCES[table.reference_kind]
+    told = IMPLANTED if table.setting == "implanted" and table.reference_kind == "exact" else REFERENCES[table.reference_kind]
     if table.gap is not None:
         gap = table.gap
         told += f"; its NLL on forget less the target's is {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] nats a token"
@@ -172,6 +181,12 @@ def _text(text: TextOrigin, setting: Setting) -> str:
     told = "; ".join(f"{', '.join(names)}: {membership}" for membership, names in sets.items())
     when = ", before it was taught here" if setting == "implanted" else ""
     return " ".join(f"{part}." for part in (text.source, f"In the model's training data{when}: {told}", *map(_sentence, text.remarks)))
+
+
+def _unscored(table: TaskTable) -> str:
+    if table.setting != "pretrained" or table.reference_kind is None or table.task == REQUEST:  # what is requested cannot be taught first
+        return f"{table.unscored}"
+    return f"{table.unscored}; `--setting implanted` teaches the documents to the model first, and has an exact reference"
 
 
 def _intervals(table: TaskTable) -> str:

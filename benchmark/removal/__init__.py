@@ -20,7 +20,7 @@ from benchmark.record import Requested, TextOrigin
 from benchmark.removal.pieces import SHORTEST, cut, piece_length
 from benchmark.removal.reading import ReadText, read_text
 from benchmark.splits import Splits, deal, drawn, halve
-from benchmark.task import Task
+from benchmark.task import REQUEST, Task
 from benchmark.text.overlap import SHARE, distinct, runs, share
 from benchmark.utility import held_back
 
@@ -68,8 +68,8 @@ class RemovalText:
 def request_task() -> Task:
     """The task that a removal request is."""
     return Task(
-        name="request",
-        domain="request",
+        name=REQUEST,
+        domain=REQUEST,
         removes="documents",
         description="forget the text given with --forget, keep the rest",
         corpus=_bundled(),

@@ -33,7 +33,7 @@ def origin(splits: Splits, source: ModelSource, data: Path | None) -> TextOrigin
             source=_sources(found, splits), membership=_by_set(splits, lambda d: found.membership(d.id)), remarks=_remarks(found, splits)
         )
     told = BUNDLED if data is None else f"The folder {data.name}"
-    if source.lab is None:
+    if source.lab is None or source.lab.base is not None:  # what a model knew before it was taught here is its own affair
         return TextOrigin(source=told, membership=_by_set(splits, lambda d: "unknown"))
     trained = {document.id for document in splits.trained}
     return TextOrigin(source=told, membership=_by_set(splits, lambda d: "known member" if d.id in trained else "known non-member"))
