@@ -15,6 +15,7 @@ from test_losses import batch
 from torch import Tensor, nn
 
 from benchmark import LanguageModel, Passages, Request, UnlearningMethod, descend
+from benchmark.memory_plan import MemoryPlan
 
 Loss = Callable[..., Tensor]
 Formula = Callable[[Any, Any, Request], Loss]
@@ -26,6 +27,12 @@ class Bigram:
 
     def __init__(self, *rows: list[float]) -> None:
         self.table = torch.tensor(rows, requires_grad=True)
+        self.plan = MemoryPlan()
+
+    @property
+    def model(self) -> nn.Module:
+        """What a copy of it would hold."""
+        return nn.ParameterList([self.table])
 
     def logits(self, text: Passages) -> Tensor:
         return self.table[text.ids]

@@ -15,6 +15,7 @@ from benchmark.leaderboard.document import sections
 from benchmark.leaderboard.export import to_csv
 from benchmark.leaderboard.markdown import markdown
 from benchmark.leaderboard.page import html
+from benchmark.loading import Loading
 from benchmark.record import Record
 
 TITLE = "What putting a module in costs, before anything is removed"
@@ -72,5 +73,5 @@ def test_older_records_are_read_as_putting_nothing_in() -> None:
 
 @pytest.mark.parametrize(("method", "inserts"), [("sae", True), ("codebook-random", True), ("gradient-ascent", False), ("original", False)])
 def test_the_harness_takes_it_from_the_method(method: str, inserts: bool) -> None:
-    cell = Cell(spec(method, "books"), "lab", None, (), "cpu", Path())
+    cell = Cell(spec(method, "books"), "lab", None, (), Loading(), Path())
     assert failed(cell, "no memory").inserts == inserts

@@ -83,7 +83,7 @@ def test_ties_at_zero_never_pick_a_pruned_neuron(tiny_lm, request_for, cls):
 def test_magnitude_prunes_the_smallest_l2_columns_of_the_whole_model(tiny_lm, request_for):
     lm = tiny_lm("gpt2")
     norms = torch.stack([p.module.weight.detach().square().sum(dim=1).sqrt() for p in lm.architecture.feed_forward])
-    masks = trajectory(MagnitudePruning(where="feed-forward", step=0.25), lm, request_for(lm), steps=2)
+    masks = trajectory(MagnitudePruning(where="feed-forward", norm="l2", step=0.25), lm, request_for(lm), steps=2)
     smallest = norms.flatten().argsort()
     for mask, count in zip(masks, (12, 24), strict=True):
         assert set(mask.flatten().nonzero().squeeze(1).tolist()) == set(smallest[:count].tolist())
@@ -131,7 +131,7 @@ def test_selective_prunes_the_top_scores_of_the_whole_model(tiny_lm, request_for
 def test_selective_one_shot_follows_the_first_ranking_and_iterative_measures_again(tiny_lm, request_for):
     request = request_for(tiny_lm())
     one_shot, iterative = tiny_lm(), tiny_lm()
-    method = SelectivePruning(step=0.25, eps=1e-4, kept="both")
+    method = SelectivePruning(importance="abs", step=0.25, eps=1e-4, kept="both")
     (scores,) = selectivity(one_shot, request.forget, request.kept("both"), neurons_of(one_shot, "feed-forward"), "abs", eps=1e-4)
     fixed = trajectory(dataclasses.replace(method, iterative=False), one_shot, request)
     for count, mask in zip((12, 24, 36), fixed, strict=False):

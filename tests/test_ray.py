@@ -119,6 +119,7 @@ def test_a_cluster_gives_the_same_records_and_a_cell_whose_worker_is_killed_anot
 
 
 RUN = """
+import signal
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
@@ -128,6 +129,7 @@ from benchmark.executors import Started
 from benchmark.executors.ray import Ray
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     cells = planned(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), ["waiting"])
     told = lambda event: print(type(event).__name__, event.cell.spec.method, flush=True)
     try:
@@ -144,14 +146,17 @@ def test_an_interrupted_run_on_a_ray_of_its_own_leaves_nothing_behind(tiny_lab: 
     arguments = [sys.executable, script, MISBEHAVING.parent.parent, tiny_lab, tiny_corpus, tmp_path / "out"]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"SECONDS_A_STEP": "600"}
     with subprocess.Popen([str(part) for part in arguments], stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        lines = iter(process.stdout.readline, "")
-        assert next(lines) == "RAY_ADDRESS is not set: a Ray of this machine alone is started\n"
-        assert "Started waiting\n" in lines
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert {"gcs_server", "raylet"} <= {child.name() for child in family}
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=120) == 130
+        try:
+            assert process.stdout is not None
+            lines = iter(process.stdout.readline, "")
+            assert next(lines) == "RAY_ADDRESS is not set: a Ray of this machine alone is started\n"
+            assert "Started waiting\n" in lines
+            family = psutil.Process(process.pid).children(recursive=True)
+            assert {"gcs_server", "raylet"} <= {child.name() for child in family}
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=120) == 130
+        finally:
+            process.kill()  # or a failure here would wait for it
     _, alive = psutil.wait_procs(family, timeout=120)
     assert not alive
     assert {method for _, method, _ in by_cell(tmp_path / "out")} == {"original", "retrained"}
