@@ -28,6 +28,7 @@ from benchmark.model import LanguageModel, load_model
 from benchmark.passages import Passages
 from benchmark.preparation import prepare
 from benchmark.record import Cost, OperatingPoint, Protocol, Record, Requested, Spec, Status, Step, TextOrigin
+from benchmark.remedies import remedies
 from benchmark.removal import Removal, read_removal, request_task
 from benchmark.snapshot import changed_elements, restore, tensors
 from benchmark.source import resolve_model
@@ -37,9 +38,6 @@ from benchmark.teach import teach
 from benchmark.text.origin import origin
 from benchmark.trajectory import Chosen, follow
 from benchmark.utility.results import Utility, ask
-
-LORA_RANK = 8
-"""Of the adapters that are proposed where the weights themselves cannot be trained."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +221,7 @@ def _outcome(
     if reason := method.unsupported(lm, request):
         raise Unsupported(reason)
     plan.batch = int(cell.spec.hyperparameters.get("batch") or 0)
-    plan.look_at(lm.model, lm.context, cell.gradient_checkpointing, _remedies(cell, lm, request))
+    plan.look_at(lm.model, lm.context, cell.gradient_checkpointing, remedies(cell.spec, lm, request, cell.gradient_checkpointing))
     if cell.gradient_checkpointing:
         checkpoint_blocks(lm.model)
     _seed(cell.spec.seed)
@@ -233,21 +231,6 @@ def _outcome(
     if points and points[-1].step:
         keep(lm)
     return _Outcome(run.status, run.reason, tuple(run.steps), points, prepare_cost)
-
-
-def _remedies(cell: Cell, lm: LanguageModel, request: Request) -> Iterator[str]:
-    """What the user may do if memory does not suffice."""
-    fields = cell.spec.hyperparameters
-    if fields.get("lora_rank") == 0:
-        adapted = registry.method(cell.spec.method).build({**fields, "lora_rank": LORA_RANK})
-        if adapted.unsupported(lm, request) is None:
-            yield f"train adapters in place of the weights (--set {cell.spec.method}.lora_rank={LORA_RANK})"
-    if not cell.gradient_checkpointing:
-        yield "keep fewer activations (--gradient-checkpointing)"
-    if fields.get("lora_rank") is None and "batch" in fields:
-        yield f"take smaller batches (--set {cell.spec.method}.batch=1)"
-    if cell.spec.dtype == "float32":
-        yield "halve activations and copies (--dtype bfloat16)"
 
 
 def _seed(seed: int) -> None:

@@ -1,0 +1,28 @@
+"""What a user may do where a method does not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmark import registry
+from benchmark.method import Request
+from benchmark.model import LanguageModel
+from benchmark.record import Spec
+
+LORA_RANK = 8
+"""Of the adapters that are proposed where the weights themselves cannot be trained."""
+
+
+def remedies(spec: Spec, lm: LanguageModel, request: Request, checkpointed: bool) -> Iterator[str]:
+    """What would make a cell's method smaller and has not been asked for: each with the option that does it."""
+    fields = spec.hyperparameters
+    if fields.get("lora_rank") == 0:
+        adapted = registry.method(spec.method).build({**fields, "lora_rank": LORA_RANK})
+        if adapted.unsupported(lm, request) is None:
+            yield f"train adapters in place of the weights (--set {spec.method}.lora_rank={LORA_RANK})"
+    if not checkpointed:
+        yield "keep fewer activations (--gradient-checkpointing)"
+    if fields.get("lora_rank") is None and "batch" in fields:
+        yield f"take smaller batches (--set {spec.method}.batch=1)"
+    if spec.dtype == "float32":
+        yield "halve activations and copies (--dtype bfloat16)"
