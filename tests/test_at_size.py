@@ -47,7 +47,7 @@ def test_each_side_is_measured(work: Work, tiny_lm: Callable[..., LanguageModel]
     assert not lines["plain"].planned_memory
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_folder_of_config_and_tokenizer_gives_a_report(tiny_lm: Callable[..., LanguageModel]) -> None:
     report = measure_at_size(tiny_lm().folder, 16, 1, ON_CPU)
     assert [(line.work, line.side) for line in report.measured] == [(work, side) for work in get_args(Work) for side in get_args(Side)]

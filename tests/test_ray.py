@@ -139,7 +139,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_run_on_a_ray_of_its_own_leaves_nothing_behind(tiny_lab: Path, tiny_corpus: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(RUN)
