@@ -14,6 +14,9 @@ from benchmark.errors import InputError
 from benchmark.executors import Executor, Finished, Report, Started, Stepped
 from benchmark.executors.here import Here, run_and_write
 
+GRACE = 5.0
+"""Seconds that an idle process is given to end by itself."""
+
 
 def local(jobs: int) -> Executor:
     """This process for one job, otherwise that many processes of this machine."""
@@ -67,6 +70,9 @@ def _run(cells: Sequence[Cell], jobs: int, report: Report) -> None:
                     idle.append((ready, process))
                     report(Finished(cell))
     finally:
+        for connection, process in idle:
+            connection.close()  # it ends by itself, and cleans up behind it
+            process.join(GRACE)
         for process in [process for process, _ in workers.values()] + [process for _, process in idle]:
             process.terminate()
 
