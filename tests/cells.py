@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from benchmark import registry, runner, store
+from benchmark import runner, store
 from benchmark.cell import Cell
 from benchmark.executors.processes import local
 from benchmark.plan import Options, plan
@@ -48,10 +46,3 @@ def deterministic(record: Record) -> object:
         return [strip(item) for item in value] if isinstance(value, list) else value
 
     return strip(record.model_dump(mode="json"))
-
-
-def forget_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a test registers is gone after it."""
-    for name in ("_methods", "_tasks", "_plugins"):
-        registry.methods()
-        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))

@@ -6,15 +6,17 @@ import itertools
 import json
 import random
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import hub_cache
 import pytest
 import torch
+from cells import planned
 from transformers import PreTrainedTokenizerFast
 
 from benchmark import LanguageModel, Request, registry
+from benchmark.cell import Cell
 from benchmark.check import subjects
 from benchmark.check.subjects import CONFIGS, CONTEXT, HEADS, LAYERS, NEURONS, TinyModels, documents, tiny_tokenizer
 from benchmark.corpus import load_corpus
@@ -64,6 +66,24 @@ def tiny_lm(tiny_models: TinyModels) -> Callable[..., LanguageModel]:
 def request_for() -> Callable[..., Request]:
     """`request_for(lm)`: 6 documents to forget, 8 to retain, 8 general ones."""
     return subjects.request_for
+
+
+@pytest.fixture
+def no_plugin_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test registers is gone after it."""
+    for name in ("_methods", "_tasks", "_plugins"):
+        registry.methods()
+        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+
+
+@pytest.fixture
+def plan(tiny_lab: Path, tiny_corpus: Path, tmp_path: Path) -> Callable[..., list[Cell]]:
+    """`plan(folder, methods, tasks)`: cells on the tiny lab, reference rows included."""
+
+    def plan(folder: str, methods: Sequence[str], tasks: Sequence[str] = ("arxiv",)) -> list[Cell]:
+        return planned(tiny_lab, tiny_corpus, tmp_path / folder, methods, tasks)
+
+    return plan
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cells import QUICK, by_cell, deterministic, forget_plugins, planned, run
+from cells import QUICK, by_cell, deterministic, planned, run
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -25,10 +25,7 @@ from benchmark.splits import split
 from benchmark.utility.answers import Answers
 from benchmark.utility.results import Outcome
 
-
-@pytest.fixture(autouse=True)
-def _no_plugin_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_plugins(monkeypatch)
+pytestmark = pytest.mark.usefixtures("no_plugin_stays")
 
 
 @pytest.fixture

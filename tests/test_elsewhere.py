@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cells import deterministic, forget_plugins, planned, run
+from cells import deterministic, planned, run
 
 from benchmark.cell import Cell
 from benchmark.errors import InputError
@@ -18,9 +18,8 @@ from benchmark.text.folder import HUB_TEXT
 
 
 @pytest.fixture
-def cell(tiny_lab: Path, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cell:
+def cell(tiny_lab: Path, tiny_corpus: Path, tmp_path: Path, no_plugin_stays: None) -> Cell:
     """A cell whose text lies in its results folder, as hub text does."""
-    forget_plugins(monkeypatch)
     cell = planned(tiny_lab, tiny_corpus, tmp_path / "out", ["noisy"])[-1]
     data = cell.out / HUB_TEXT / "tiny"
     shutil.copytree(tiny_corpus, data)

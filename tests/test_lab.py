@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cells import by_cell, forget_plugins
+from cells import by_cell
 from conftest import TINY_RECIPE
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -183,8 +183,7 @@ class TestTraining:
         assert new_model(TINY_RECIPE).get_input_embeddings().num_embeddings == TINY_RECIPE.vocabulary
 
 
-def test_a_whole_run_on_the_lab(tiny_lab: Path, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_plugins(monkeypatch)
+def test_a_whole_run_on_the_lab(tiny_lab: Path, tiny_corpus: Path, tmp_path: Path, no_plugin_stays: None) -> None:
     options = Options(
         methods=["gradient-difference", "random-pruning"],
         tasks=["github", "github-domain"],

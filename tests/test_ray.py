@@ -7,13 +7,13 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
-from cells import MISBEHAVING, by_cell, deterministic, forget_plugins, planned, run
+from cells import MISBEHAVING, by_cell, deterministic, run
 
 from benchmark import runner
 from benchmark.cell import Cell
@@ -33,6 +33,8 @@ pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 Plan = Callable[..., list[Cell]]
 
+pytestmark = pytest.mark.usefixtures("no_plugin_stays")
+
 CLUSTER = """
 import sys
 import ray
@@ -40,19 +42,6 @@ ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 *
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_plugin_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_plugins(monkeypatch)
-
-
-@pytest.fixture
-def plan(tiny_lab: Path, tiny_corpus: Path, tmp_path: Path) -> Plan:
-    def plan(folder: str, methods: Sequence[str], tasks: Sequence[str] = ("arxiv",)) -> list[Cell]:
-        return planned(tiny_lab, tiny_corpus, tmp_path / folder, methods, tasks)
-
-    return plan
 
 
 @pytest.fixture

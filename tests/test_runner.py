@@ -6,12 +6,12 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from cells import MISBEHAVING, by_cell, deterministic, forget_plugins, planned, run
+from cells import MISBEHAVING, by_cell, deterministic, run
 
 from benchmark import runner, store
 from benchmark.cell import Cell
@@ -22,18 +22,7 @@ from benchmark.leaderboard import render
 
 Plan = Callable[..., list[Cell]]
 
-
-@pytest.fixture(autouse=True)
-def _no_plugin_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_plugins(monkeypatch)
-
-
-@pytest.fixture
-def plan(tiny_lab: Path, tiny_corpus: Path, tmp_path: Path) -> Plan:
-    def plan(folder: str, methods: Sequence[str], tasks: Sequence[str] = ("arxiv",)) -> list[Cell]:
-        return planned(tiny_lab, tiny_corpus, tmp_path / folder, methods, tasks)
-
-    return plan
+pytestmark = pytest.mark.usefixtures("no_plugin_stays")
 
 
 def quiet(event: Event) -> None:

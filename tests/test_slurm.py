@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cells import by_cell, deterministic, forget_plugins, planned, run
+from cells import by_cell, deterministic, run
 
 from benchmark import runner
 from benchmark.cell import Cell
@@ -20,18 +20,7 @@ submitit = pytest.importorskip("submitit", reason="the extra `slurm` is not inst
 
 Plan = Callable[..., list[Cell]]
 
-
-@pytest.fixture(autouse=True)
-def _no_plugin_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_plugins(monkeypatch)
-
-
-@pytest.fixture
-def plan(tiny_lab: Path, tiny_corpus: Path, tmp_path: Path) -> Plan:
-    def plan(folder: str, methods: Sequence[str], tasks: Sequence[str] = ("arxiv",)) -> list[Cell]:
-        return planned(tiny_lab, tiny_corpus, tmp_path / folder, methods, tasks)
-
-    return plan
+pytestmark = pytest.mark.usefixtures("no_plugin_stays")
 
 
 @pytest.mark.slow
