@@ -63,8 +63,11 @@ class Spec(_Strict):
     """SHA-256 of the module that defines the method."""
     hyperparameters: dict[str, Scalar]
     seed: int
+    """Of the method."""
     model: str
     """The last part of its name."""
+    target_seed: int = 0
+    """Of the target model's training, for a model that was trained several times."""
     model_fingerprint: str
     dtype: Dtype = "float32"
     """Of the model's weights while it is unlearned and measured."""
@@ -131,6 +134,22 @@ class UtilityResult(_Strict):
     """Why there are none: an item that does not fit the model's context, an answer that is not finite, an error."""
 
 
+class MetricValue(_Strict):
+    """What a metric of the panel gave for one model; the first two fields are named as OpenUnlearning names them."""
+
+    agg_value: float | None
+    """None where there is none; `reason` says why."""
+    value_by_index: dict[str, dict[str, float]] = {}
+    """What it is made of: by document, layer or step of an attack, and by name."""
+    interval: tuple[float, float] | None = None
+    """Bootstrap over documents; None where it is not to be had."""
+    reason: str | None = None
+
+
+Panel = dict[str, MetricValue]
+"""A model on every metric that was asked for, by the metric's name."""
+
+
 class Baseline(_Strict):
     """What a cell is judged against: the target model and the reference on the same halves.
 
@@ -148,6 +167,12 @@ class Baseline(_Strict):
     """How far the forget NLL of two honest retrainings is apart, nats a token; None where it was not measured."""
     utility: dict[str, UtilityResult] | None = None
     """The target on each lm-eval task; None where none was asked for."""
+    target_panel: Panel = {}
+    """Metrics of the target."""
+    reference_panel: Panel = {}
+    """The same of the reference model; none where there is no such model."""
+    text_panel: Panel = {}
+    """Metrics of the evaluation text, which no model has to do with."""
 
 
 class Cost(_Strict):
@@ -194,6 +219,8 @@ class OperatingPoint(_Strict):
     cost: Cost
     utility: dict[str, UtilityResult] | None = None
     """By lm-eval task; None where none was asked for, and away from the headline budget."""
+    panel: Panel | None = None
+    """Metrics of the unlearned model; None away from the headline budget."""
 
 
 class Environment(_Strict):
@@ -266,5 +293,7 @@ class Record(_Strict):
     """Repository and commit on the hub, ORG/NAME@COMMIT; None for a model that is not from there."""
     text: TextOrigin | None = None
     """None where the cell failed before it was read, and in records made before it was told."""
+    panel: dict[str, int] = {}
+    """The metrics that were asked for, and the version of each. They are no part of the cell's identity: asking for more adds to it."""
     requested: Requested | None = None
     """What was asked for, where the task is a removal request."""
