@@ -151,6 +151,7 @@ def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None, plan: Memor
         micro_batch=plan.micro_batch,
         gradient_checkpointing=cell.gradient_checkpointing,
         inserts=method is not None and method.cls.inserts,
+        control=method is not None and method.cls.control,
         retraining_flops=setting.retraining.flops if setting and setting.retraining else None,
         environment=environment(cell.loading, setting.attention if setting else None),
         model_origin=setting.model_origin if setting else None,

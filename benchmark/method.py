@@ -68,6 +68,9 @@ class UnlearningMethod(ABC):
     inserts: ClassVar[bool] = False
     """Whether the first step only puts a module into the model, and forgets nothing yet: what that costs is reported apart."""
 
+    control: ClassVar[bool] = False
+    """Whether it is a control: it never looks at the forget set, and a method that cannot beat it forgets nothing in particular."""
+
     @abstractmethod
     def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
         """Edit `lm.model` in place, a little more strongly each time, and yield after each step.

@@ -286,6 +286,8 @@ class Record(_Strict):
     """Whether each layer was computed again for the backward pass rather than kept."""
     inserts: bool = False
     """Whether the first step only puts a module into the model, and forgets nothing yet."""
+    control: bool = False
+    """Whether the method is a control, which never looks at the forget set; False in records made before it was told."""
     retraining_flops: float | None
     """What retraining from scratch costs, 6 x parameters x training tokens; None where they are not known."""
     environment: Environment

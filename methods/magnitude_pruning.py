@@ -40,6 +40,7 @@ class MagnitudePruning(UnlearningMethod):
     """Sum of the absolute weights (`l1`), or root of the sum of their squares (`l2`)."""
 
     search: ClassVar = {"where": ("feed-forward", "attention", "both"), "norm": ("l1", "l2")}
+    control: ClassVar = True
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, Norm)

@@ -51,6 +51,7 @@ class Noise(UnlearningMethod):
     """Must be 0: the noise is in the weights, and adapters of low rank cannot follow it there."""
 
     search: ClassVar = {"sigma": (0.003, 0.01, 0.03), "lr": (3e-4, 1e-3)}
+    control: ClassVar = True
 
     def __post_init__(self) -> None:
         check_training(self.lr, self.steps, self.batch, self.lora_rank)

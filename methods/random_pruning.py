@@ -34,6 +34,7 @@ class RandomPruning(UnlearningMethod):
     """Fraction of each layer's original neurons pruned each step."""
 
     search: ClassVar = {"where": ("feed-forward", "attention", "both"), "step": (0.005, 0.01)}
+    control: ClassVar = True
 
     def __post_init__(self) -> None:
         check_choice("where", self.where, Where)

@@ -40,6 +40,7 @@ class RetainFinetuning(UnlearningMethod):
     """Rank of LoRA adapters trained in place of the weights; 0 trains the weights."""
 
     search: ClassVar = {"lr": (3e-4, 1e-3, 3e-3), "kept": ("retain", "both")}
+    control: ClassVar = True
 
     def __post_init__(self) -> None:
         check_training(self.lr, self.steps, self.batch, self.lora_rank)

@@ -31,9 +31,6 @@ ATTEMPTS = 3
 NOISE = re.compile(r"rand(?!perm)|normal|bernoulli|multinomial|uniform|exponential")
 """Names of PyTorch's random functions, but for that which draws an order."""
 
-CONTROL = re.compile(r"\bcontrols?\b", re.IGNORECASE)
-"""In the first line of its docstring: a method that is there to be beaten, and does not look at the forget set."""
-
 
 class _Noise(TorchFunctionMode):
     """Takes note of random draws other than orders."""
@@ -92,17 +89,17 @@ def _size(difference: Tensor) -> float:
 
 
 def uses_forget(trial: Trial) -> None:
-    """Another forget set gives another result; a control, whose docstring calls it that in the first line, gives the same."""
-    control = CONTROL.search((inspect.getdoc(trial.entry.cls) or "").partition("\n")[0])
+    """Another forget set gives another result; a control, with `control = True` in its class, gives the same."""
+    control = trial.entry.cls.control
     if control and _looks_at(trial, ["forget"]):
         raise Failure(
-            expected="no look at the forget set, since its docstring calls it a control",
-            seen="other steps with another forget set; leave the word out of the docstring's first line",
+            expected="no look at the forget set, since `control` is True",
+            seen="other steps with another forget set; leave `control` out of the class",
         )
     if not control and not _looks_at(trial, ["forget"]):
         raise Failure(
             expected="other steps with another forget set",
-            seen="the same to the last bit; a control says that it is one in the first line of its docstring",
+            seen="the same to the last bit; a control has `control: ClassVar = True` in its class",
         )
 
 

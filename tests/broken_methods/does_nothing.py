@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -14,6 +15,8 @@ from benchmark import LanguageModel, Request, UnlearningMethod, cross_entropy, d
 @dataclass(frozen=True)
 class NoOp(UnlearningMethod):
     """Yield and do nothing. A control."""
+
+    control: ClassVar = True
 
     def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
         yield

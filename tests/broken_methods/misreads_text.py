@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -111,6 +112,8 @@ class IgnoresForget(UnlearningMethod):
 @dataclass(frozen=True)
 class NoControl(UnlearningMethod):
     """Ascend on the forget set. A control, so it says."""
+
+    control: ClassVar = True
 
     def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
         yield from trained(lm, request, lambda text: -cross_entropy(lm, text))
