@@ -213,8 +213,7 @@ class OperatingPoint(_Strict):
     """0: the untouched target was best."""
     test: Measurement
     divergence: dict[str, float] | None
-    """Jensen-Shannon distance to the reference by set, bits a token; None where there is no reference model, and away from
-    the headline budget."""
+    """Jensen-Shannon distance to the reference by set, bits a token; None without a reference model and away from the headline."""
     parameters_changed: int
     cost: Cost
     utility: dict[str, UtilityResult] | None = None
