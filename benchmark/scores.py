@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +26,28 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class SeedCell:
+    """One run of a method: a method seed on the model of a target seed, as its forget documents came out on the test half.
+
+    Of one task, every cell measures the same documents in the same order, whatever its seeds and its method (`ids` tell), so that
+    methods can be compared document by document, each on the same target seed. Only an approximate reference has others: the
+    holdout set's.
+    """
+
+    target_seed: int
+    seed: int
+    """Of the method."""
+    unlearned: Documents
+    target: Documents
+    reference: Documents
+
+    @property
+    def score(self) -> float:
+        """Forget score over all documents."""
+        return forget_score(self.unlearned.mean_nll, self.target.mean_nll, self.reference.mean_nll)
 
 
 def forget_score(quantity: float, target: float, reference: float) -> float:
@@ -97,16 +121,23 @@ def score_interval(unlearned: Documents, target: Documents, reference: Documents
     return Interval(value, *_percentiles(_score_draws(unlearned, target, reference)))
 
 
-def seeds_interval(cells: Sequence[tuple[Documents, Documents, Documents]]) -> Interval:
-    """Mean forget score over seeds, each given as for `score_interval`, with a nested bootstrap.
+def seeds_interval(cells: Sequence[SeedCell]) -> Interval:
+    """Mean over target seeds of the mean forget score over method seeds, with a nested bootstrap.
 
-    Every resample draws seeds, then documents; the seeds of one resample share its documents, as the cells themselves do.
+    Every resample draws target seeds, within each of these method seeds, and then documents; all seeds of one resample share its
+    documents, as the cells themselves do.
     """
+    by_target: defaultdict[int, list[SeedCell]] = defaultdict(list)
+    for cell in cells:
+        by_target[cell.target_seed].append(cell)
+    of_target = [np.stack([_score_draws(cell.unlearned, cell.target, cell.reference) for cell in group]) for group in by_target.values()]
     rng = np.random.default_rng(1)
-    draws = np.stack([_score_draws(*cell) for cell in cells])
-    seeds = rng.integers(len(cells), size=(len(cells), RESAMPLES))
-    value = float(np.mean([forget_score(q.mean_nll, q0.mean_nll, q_star.mean_nll) for q, q0, q_star in cells]))
-    return Interval(value, *_percentiles(np.take_along_axis(draws, seeds, axis=0).mean(axis=0)))
+    # a target seed drawn twice draws its method seeds twice: [draw of a target seed][target seed][resample]
+    means = [[_mean_of_drawn(draws, rng) for draws in of_target] for _ in of_target]
+    drawn = rng.integers(len(of_target), size=(len(of_target), 1, RESAMPLES))
+    resampled = np.take_along_axis(np.asarray(means), drawn, axis=1).mean(axis=(0, 1))
+    value = float(np.mean([np.mean([cell.score for cell in group]) for group in by_target.values()]))
+    return Interval(value, *_percentiles(resampled))
 
 
 def mean_interval(intervals: Sequence[Interval]) -> Interval:
@@ -185,6 +216,12 @@ def _score_draws(unlearned: Documents, target: Documents, reference: Documents) 
     q, q0, q_star = _means(unlearned, rows), _means(target, rows), _means(reference, reference_rows)
     gap = np.abs(q0 - q_star)
     return np.asarray(1 - np.abs(q - q_star) / np.where(gap == 0, np.nan, gap))
+
+
+def _mean_of_drawn(draws: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Mean over method seeds drawn anew for each resample; `draws` is (method seeds, resamples)."""
+    seeds = rng.integers(len(draws), size=draws.shape)
+    return np.asarray(np.take_along_axis(draws, seeds, axis=0).mean(axis=0))
 
 
 def _means(documents: Documents, rows: NDArray[np.int64]) -> NDArray[np.float64]:

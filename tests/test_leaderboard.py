@@ -182,7 +182,7 @@ def test_a_task_without_a_reference_has_no_scores_and_does_not_count() -> None:
     table = built.tasks[-1]
     assert table.task == "books-domain"
     assert table.unscored is not None
-    assert table.gap is None
+    assert not table.gaps
     assert all(ranked.rank is None for ranked in table.rows)
     assert all(ranked.row.headline is None or ranked.row.headline.score is None for ranked in table.rows)
     best = next(row for row in built.overall if row.rank == "1")

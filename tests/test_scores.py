@@ -13,7 +13,7 @@ from records import baseline, documents
 
 from benchmark import scores
 from benchmark.record import Documents
-from benchmark.scores import Interval
+from benchmark.scores import Interval, SeedCell
 
 nats = st.floats(0.01, 20)
 
@@ -126,16 +126,65 @@ def test_documents_count_by_their_tokens() -> None:
     assert long_and_short.top1 == pytest.approx(20 / 110)
 
 
+def seed_cell(unlearned: float, target_seed: int = 0, seed: int = 0) -> SeedCell:
+    return SeedCell(target_seed, seed, documents("forget", unlearned), documents("forget", 2.0), documents("forget", 3.0))
+
+
 def test_several_seeds_are_averaged_and_widen_the_interval_when_they_disagree() -> None:
-    target, reference = documents("forget", 2.0), documents("forget", 3.0)
-    one = (documents("forget", 2.5), target, reference)
-    apart = [(documents("forget", nll), target, reference) for nll in (2.2, 2.5, 2.8)]
+    one = seed_cell(2.5)
     same = scores.seeds_interval([one, one, one])
-    wide = scores.seeds_interval(apart)
+    wide = scores.seeds_interval([seed_cell(nll, seed=seed) for seed, nll in enumerate((2.2, 2.5, 2.8))])
     assert same.value == pytest.approx(0.5)
-    assert same == pytest.approx(scores.score_interval(*one))
+    assert same == pytest.approx(scores.score_interval(one.unlearned, one.target, one.reference))
     assert wide.value == pytest.approx(0.5)
     assert wide.high - wide.low > same.high - same.low
+
+
+def test_a_target_seed_is_drawn_before_its_method_seeds() -> None:
+    """Without spread over documents there are 64 equally likely draws: in 1 all four scores drawn are 0, in 4 one of them is 0.2."""
+    target, reference = alike(2.0), alike(3.0)
+    by_target = {0: (0.0, 0.2), 1: (0.8, 1.0)}
+    cells = [SeedCell(t, seed, alike(2.0 + score), target, reference) for t, pair in by_target.items() for seed, score in enumerate(pair)]
+    assert scores.seeds_interval(cells) == pytest.approx((0.5, 0.05, 0.95))  # drawing from the four at once would give 0.1 and 0.9
+
+
+def alike(nll: float) -> Documents:
+    """Three documents of the same mean loss."""
+    return Documents(ids=("a", "b", "c"), nll=(10 * nll,) * 3, correct=(5,) * 3, tokens=(10,) * 3)
+
+
+@pytest.mark.parametrize("seeds", [(1,), (3,), (2, 2), (1, 3)], ids=str)
+def test_the_nested_interval_is_what_loops_over_its_draws_give(seeds: tuple[int, ...]) -> None:
+    losses = iter((2.1, 2.4, 2.9, 3.2))
+    cells = [seed_cell(next(losses), target_seed, seed) for target_seed, count in enumerate(seeds) for seed in range(count)]
+    count = len(cells[0].target.ids)
+    rows = np.random.default_rng(0).integers(count, size=(scores.RESAMPLES, count))
+    scored = [[loop_score(cell, drawn) for drawn in rows.tolist()] for cell in cells]
+    rng = np.random.default_rng(1)
+    seeds_drawn = [[rng.integers(of, size=(of, scores.RESAMPLES)) for of in seeds] for _ in seeds]
+    targets_drawn = rng.integers(len(seeds), size=(len(seeds), 1, scores.RESAMPLES))
+    means = []
+    for resample in range(scores.RESAMPLES):
+        within = []
+        for slot in range(len(seeds)):
+            target_seed = int(targets_drawn[slot, 0, resample])
+            first = sum(seeds[:target_seed])
+            drawn = [scored[first + int(seed)][resample] for seed in seeds_drawn[slot][target_seed][:, resample]]
+            within.append(math.fsum(drawn) / len(drawn))
+        means.append(math.fsum(within) / len(within))
+    of_target = [[cell.score for cell in cells if cell.target_seed == target_seed] for target_seed in range(len(seeds))]
+    value = math.fsum(math.fsum(found) / len(found) for found in of_target) / len(seeds)
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert scores.seeds_interval(cells) == pytest.approx((value, low, high), abs=1e-12)
+
+
+def loop_score(cell: SeedCell, drawn: list[int]) -> float:
+    """Forget score over documents drawn with repetition."""
+    q, q0, q_star = (
+        math.fsum(documents.nll[row] for row in drawn) / sum(documents.tokens[row] for row in drawn)
+        for documents in (cell.unlearned, cell.target, cell.reference)
+    )
+    return 1 - abs(q - q_star) / abs(q0 - q_star)
 
 
 def test_mean_of_intervals_adds_half_widths_in_quadrature() -> None:

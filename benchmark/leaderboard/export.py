@@ -14,14 +14,14 @@ from benchmark.leaderboard import Board
 from benchmark.leaderboard.rows import SETS, Row
 from benchmark.leaderboard.task_table import Ranked, TaskTable
 
-BOARD_SCHEMA = 1
+BOARD_SCHEMA = 2
 """Of leaderboard.json: raised when its shape or the meaning of a field changes."""
 
 Cell = str | int | float | None
 
 
 def to_json(board: Board) -> str:
-    """Everything on the board, curves included."""
+    """Everything on the board, curves included; what a field marks as unpublished is left to the records."""
     return store.to_json({"schema_version": BOARD_SCHEMA, "leaderboard": _plain(board)}) + "\n"
 
 
@@ -46,6 +46,7 @@ def _csv_row(table: TaskTable, ranked: Ranked) -> dict[str, Cell]:
         "rank": ranked.rank,
         "status": row.status,
         "reason": row.reason,
+        "target_seeds": " ".join(map(str, row.target_seeds)),
         "seeds": " ".join(map(str, row.seeds)),
     }
     for point in row.points:
@@ -109,7 +110,8 @@ def _plain(value: object) -> JsonValue:
     if isinstance(value, BaseModel):
         return _plain(value.model_dump(mode="json"))
     if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        published = (field.name for field in dataclasses.fields(value) if field.metadata.get("published", True))
+        return {name: _plain(getattr(value, name)) for name in published}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -144,7 +144,11 @@ def reading(board: Board) -> Facts:
             " parameters x tokens) by them. `retrained` has the cost of retraining where it is known."
             + (IMPLANTING_COST if any(table.setting == "implanted" for table in board.tasks) else ""),
         ),
-        ("Seeds", "a method run with several seeds is averaged over them, and a cell that failed for one of them has failed."),
+        (
+            "Seeds",
+            "a method run with several seeds, or on several trainings of the target model (target seeds), is averaged over them, and a"
+            " cell that failed for one of them has failed.",
+        ),
         (
             "Reference rows",
             "`original` must score 0 and `retrained` (where exact) 1: a table in which they do not is not published.",
@@ -159,9 +163,12 @@ def _headline(board: Board) -> str:
 
 def _reference(table: TaskTable) -> str:
     told = IMPLANTED if table.setting == "implanted" and table.reference_kind == "exact" else REFERENCES[table.reference_kind]
-    if table.gap is not None:
-        gap = table.gap
-        told += f"; its NLL on forget less the target's is {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] nats a token"
+    if table.gaps:
+        several = len(table.gaps) > 1
+        gaps = [
+            f"{gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}]" + f" for target seed {seed}" * several for seed, gap in table.gaps.items()
+        ]
+        told += f"; its NLL on forget less the target's is {' and '.join(gaps)} nats a token"
     if table.noise_floor is not None:
         told += f", two honest trainings are {table.noise_floor:.3f} apart"
     return told
@@ -192,8 +199,16 @@ def _unscored(table: TaskTable) -> str:
 def _intervals(table: TaskTable) -> str:
     documents = f"{table.sizes['forget'].documents} forget documents" if "forget" in table.sizes else "the forget documents"
     told = f"{CONFIDENCE:.0%} percentile bootstrap over {documents}, {RESAMPLES:,} resamples"
-    if any(len(ranked.row.seeds) > 1 for ranked in table.rows):
-        told += "; where there are several seeds, seeds are drawn first"
+    drawn = [
+        what
+        for what, several in (
+            ("target seeds", any(len(ranked.row.target_seeds) > 1 for ranked in table.rows)),
+            ("method seeds", any(len(ranked.row.seeds) > 1 for ranked in table.rows)),
+        )
+        if several
+    ]
+    if drawn:
+        told += f"; where there are several, {' and within them '.join(drawn)} are drawn first"
     return f"{told}."
 
 

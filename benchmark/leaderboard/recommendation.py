@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark import scores
+from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.comparable import comparable
 from benchmark.leaderboard.ranking import DECIMALS, Contender, rank
-from benchmark.leaderboard.rows import Row, baselines, rows, why_unscored
+from benchmark.leaderboard.rows import Row, rows
 from benchmark.record import Baseline, OperatingPoint, Record, Requested
 from benchmark.scores import Interval
 
@@ -82,7 +83,8 @@ def recommend(records: Iterable[Record]) -> Recommendation | None:
     by_key = {record.spec.key(): record for record in kept}
     measured = [record for record in kept if record.requested is not None]
     task = measured[0].spec.task
-    baseline = baselines(measured)[task]
+    by_seed = baselines(measured)[task]
+    (baseline,) = by_seed.values()  # a removal request is of one model
     of_methods = [row for row in rows(measured) if not row.is_reference]
     ran = [row for row in of_methods if row.status == "ok" and row.expense is not None]
     budgets = measured[0].spec.protocol.budgets
@@ -100,7 +102,7 @@ def recommend(records: Iterable[Record]) -> Recommendation | None:
         requested=requested,
         baseline=baseline,
         budget=budgets[headline],
-        unscored=why_unscored(baseline),
+        unscored=why_unscored(by_seed),
         candidates=tuple(replace(candidate, place=place) for place, candidate in ordered),
         failed=len(of_methods) - len(ran),
         elsewhere=tuple((budget, best[0][1].row.label, best[0][1].merit.value) for budget, best in elsewhere if best),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmark import scores
 from benchmark.errors import InputError
+from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.insertion import Insertion, insertion
 from benchmark.record import Baseline, Cost, OperatingPoint, Record, Scalar, Status, Step
-from benchmark.scores import Interval
+from benchmark.scores import Interval, SeedCell
 
 ORIGINAL = "original"
 RETRAINED = "retrained"
@@ -19,6 +20,9 @@ REFERENCES = (RETRAINED, ORIGINAL)
 """Rows that bracket every table, in the order shown: not methods, and not ranked."""
 
 SETS = ("forget", "retain", "holdout", "general")
+
+UNPUBLISHED: Mapping[str, bool] = {"published": False}
+"""Marks what leaderboard.json leaves out: it is in the records."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,16 @@ class Row:
     label: str
     """The method's name, with the hyper-parameters that tell it from its other rows."""
     hyperparameters: Mapping[str, Scalar]
+    target_seeds: tuple[int, ...]
     seeds: tuple[int, ...]
+    """Of the method."""
     status: Status
     reason: str | None
     points: tuple[Point, ...]
     """One a budget; none unless every seed is ok."""
     headline: Point | None
+    cells: tuple[SeedCell, ...] = field(metadata=UNPUBLISHED)
+    """Behind the headline point's score, by target seed and within it by method seed; none where there is no such score."""
     area: float | None
     """Under the validation curve, up to the largest budget."""
     divergence: float | None
@@ -113,39 +121,12 @@ def rows(records: Iterable[Record]) -> list[Row]:
         spec = record.spec
         groups[spec.task, spec.method, json.dumps(spec.hyperparameters, sort_keys=True)].append(record)
     labels = _labels([record for group in groups.values() for record in group])
-    scored = {task: why_unscored(baseline) is None for task, baseline in baselines(records).items()}
+    scored = {task: why_unscored(by_seed) is None for task, by_seed in baselines(records).items()}
     summed = []
     for (task, method, hyperparameters), group in sorted(groups.items()):
-        ordered = sorted(group, key=lambda record: (record.spec.seed, record.spec.key()))
+        ordered = sorted(group, key=lambda record: (record.spec.target_seed, record.spec.seed, record.spec.key()))
         summed.append(_row(ordered, labels[method, hyperparameters], scored.get(task, False)))
     return summed
-
-
-def baselines(records: Iterable[Record]) -> dict[str, Baseline]:
-    """What the cells of each task are judged against; tasks where nothing was measured are left out."""
-    found: dict[str, Baseline] = {}
-    for record in sorted(records, key=lambda record: record.spec.key()):
-        if record.baseline is not None:
-            found.setdefault(record.spec.task, record.baseline)
-    return found
-
-
-def why_unscored(baseline: Baseline) -> str | None:
-    """Why a task has no forget scores; None if it has."""
-    if scores.has_gap(baseline):
-        return None
-    if baseline.reference_kind == "none":
-        return "there is no reference model, and nothing that stands in for one"
-    halves = (
-        ("validation", baseline.target_validation["forget"], baseline.reference_validation["forget"]),
-        ("test", baseline.target_test["forget"], baseline.reference_test["forget"]),
-    )
-    gaps = [(half, scores.gap_interval(target, reference)) for half, target, reference in halves]
-    told = ", ".join(f"{gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] on {half}" for half, gap in gaps)
-    if any(gap.high < 0 for _, gap in gaps):
-        return f"the target finds the forget set harder than the reference does (gap {told}, nats a token): there is nothing to forget"
-    floor = "" if baseline.noise_floor is None else f" or lies within the noise floor of {baseline.noise_floor:.3f}"
-    return f"the gap between target and reference on the forget set ({told}, nats a token) cannot be told from zero{floor}"
 
 
 def _labels(records: Sequence[Record]) -> dict[tuple[str, str], str]:
@@ -177,11 +158,13 @@ def _row(group: Sequence[Record], label: str, scored: bool) -> Row:
         method=first.spec.method,
         label=label,
         hyperparameters=dict(sorted(first.spec.hyperparameters.items())),
-        seeds=tuple(record.spec.seed for record in group),
+        target_seeds=tuple(sorted({record.spec.target_seed for record in group})),
+        seeds=tuple(sorted({record.spec.seed for record in group})),
         status=status,
         reason=reason,
         points=points,
         headline=headline,
+        cells=_seed_cells(chosen) if scored else (),
         area=_mean([_area(curve, points[-1].budget) for curve in curves]) if points and scored else None,
         divergence=_mean(divergences) if chosen and len(divergences) == len(chosen) else None,
         top1=_top1([point for _, point in chosen]),
@@ -197,10 +180,15 @@ def _outcome(group: Sequence[Record]) -> tuple[Status, str | None]:
     """The worst status of the seeds, and the reasons of those that have it."""
     severity: tuple[Status, ...] = ("failed", "diverged", "declined", "ok")
     worst = min((record.status for record in group), key=severity.index)
-    said = [(record.spec.seed, record.reason) for record in group if record.status == worst and record.reason]
+    several = len({record.spec.target_seed for record in group}) > 1
+    said = [
+        (f"target seed {record.spec.target_seed}, seed {record.spec.seed}" if several else f"seed {record.spec.seed}", record.reason)
+        for record in group
+        if record.status == worst and record.reason
+    ]
     if len({reason for _, reason in said}) == 1 and len(said) == len(group):
         return worst, said[0][1]
-    return worst, "; ".join(f"seed {seed}: {reason}" for seed, reason in said) or None
+    return worst, "; ".join(f"{seeds}: {reason}" for seeds, reason in said) or None
 
 
 def _points(group: Sequence[Record], scored: bool) -> tuple[Point, ...]:
@@ -215,19 +203,33 @@ def _points(group: Sequence[Record], scored: bool) -> tuple[Point, ...]:
 
 
 def _point(chosen: Sequence[tuple[Record, OperatingPoint]], scored: bool) -> Point:
-    cells, damages = [], []
+    damages = []
     for record, point in chosen:
-        baseline = record.baseline
-        assert baseline is not None  # held by _points
+        baseline = _baseline(record)
         target, reference = scores.means(baseline.target_test), scores.means(baseline.reference_test)
         damages.append(scores.utility_damage(scores.means(point.test), target, reference))
-        if scored:
-            cells.append((point.test["forget"], baseline.target_test["forget"], baseline.reference_test["forget"]))
-    score = None
-    if scored:
-        score = scores.score_interval(*cells[0]) if len(cells) == 1 else scores.seeds_interval(cells)
     steps = [point.step for _, point in chosen]
+    score = scores.seeds_interval(_seed_cells(chosen)) if scored else None
     return Point(chosen[0][1].budget, sum(steps) / len(steps), score, sum(damages) / len(damages))
+
+
+def _seed_cells(chosen: Sequence[tuple[Record, OperatingPoint]]) -> tuple[SeedCell, ...]:
+    """The forget documents of each record at its operating point."""
+    return tuple(
+        SeedCell(
+            record.spec.target_seed,
+            record.spec.seed,
+            point.test["forget"],
+            _baseline(record).target_test["forget"],
+            _baseline(record).reference_test["forget"],
+        )
+        for record, point in chosen
+    )
+
+
+def _baseline(record: Record) -> Baseline:
+    assert record.baseline is not None  # held by _points
+    return record.baseline
 
 
 def _curve(trajectory: Sequence[Step]) -> tuple[CurvePoint, ...]:

@@ -36,7 +36,8 @@ def _table(caption: str, columns: Sequence[Column], shown: Sequence[Ranked]) -> 
 
 
 def _name(row: Row) -> str:
-    return row.label if len(row.seeds) == 1 else f"{row.label}, {len(row.seeds)} seeds"
+    several = [f"{len(seeds)} {what}" for seeds, what in ((row.target_seeds, "target seeds"), (row.seeds, "seeds")) if len(seeds) > 1]
+    return ", ".join((row.label, " x ".join(several))) if several else row.label
 
 
 def _score_columns(board: Board, table: TaskTable) -> list[Column]:

@@ -9,8 +9,9 @@ from typing import Literal
 
 from benchmark import scores
 from benchmark.errors import InputError
+from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.ranking import Contender, rank
-from benchmark.leaderboard.rows import ORIGINAL, REFERENCES, RETRAINED, Row, baselines, why_unscored
+from benchmark.leaderboard.rows import ORIGINAL, REFERENCES, RETRAINED, Row
 from benchmark.record import Record, Setting, TextOrigin
 from benchmark.scores import Interval
 
@@ -49,8 +50,8 @@ class TaskTable:
     """None where nothing could be measured."""
     unscored: str | None
     """Why there are no forget scores; None if there are."""
-    gap: Interval | None
-    """Reference minus target NLL on forget, test half, nats a token."""
+    gaps: Mapping[int, Interval]
+    """Reference minus target NLL on forget, test half, nats a token, by target seed; none without a reference."""
     noise_floor: float | None
     membership: Interval | None
     """AUC of a loss attack that tells forget from holdout documents, test half; only where the holdout set stands in for a reference."""
@@ -77,16 +78,20 @@ def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> T
     """
     first = next(record for record in records if record.spec.task == task)
     of_task = [row for row in summed if row.task == task]
-    baseline = baselines(records).get(task)
-    unscored: str | None = "nothing could be measured"
-    kind, floor, gap, membership, sizes = None, None, None, None, {}
-    if baseline is not None:
-        unscored, kind, floor = why_unscored(baseline), baseline.reference_kind, baseline.noise_floor
-        has_reference = "forget" in baseline.reference_test
-        gap = scores.gap_interval(baseline.target_test["forget"], baseline.reference_test["forget"]) if has_reference else None
+    by_seed = baselines(records).get(task, {})
+    unscored = why_unscored(by_seed) if by_seed else "nothing could be measured"
+    kind, floor, membership, sizes = None, None, None, {}
+    if by_seed:
+        baseline = next(iter(by_seed.values()))  # of the first target seed: the others are judged by the same rules on the same text
+        kind, floor = baseline.reference_kind, baseline.noise_floor
         if kind == "approximate":
             membership = scores.membership_auc(baseline.target_test["forget"], baseline.target_test["holdout"])
         sizes = {name: SetSize(len(text.ids), sum(text.tokens)) for name, text in sorted(baseline.target_test.items())}
+    gaps = {
+        seed: scores.gap_interval(baseline.target_test["forget"], baseline.reference_test["forget"])
+        for seed, baseline in by_seed.items()
+        if "forget" in baseline.reference_test
+    }
     _check_brackets(of_task, exact=kind == "exact")
     return TaskTable(
         task=task,
@@ -97,7 +102,7 @@ def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> T
         text=next((record.text for record in records if record.spec.task == task and record.text), None),
         reference_kind=kind,
         unscored=unscored,
-        gap=gap,
+        gaps=gaps,
         noise_floor=floor,
         membership=membership,
         sizes=sizes,
