@@ -6,18 +6,15 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmark import registry
+from benchmark import panel, registry
 from benchmark.checkpointing import checkpoint_blocks
-from benchmark.corpus import Corpus, load_corpus
 from benchmark.environment import environment
 from benchmark.errors import InputError
-from benchmark.evaluation import Evaluation, evaluate_baseline
 from benchmark.implant import Teaching
 from benchmark.loading import Loading
 from benchmark.measure import Diverged, measure
@@ -25,19 +22,15 @@ from benchmark.memory_at_hand import bounded
 from benchmark.memory_plan import MemoryPlan
 from benchmark.method import Request, Unsupported
 from benchmark.model import LanguageModel, load_model
-from benchmark.passages import Passages
 from benchmark.preparation import prepare
-from benchmark.record import Cost, OperatingPoint, Protocol, Record, Requested, Spec, Status, Step, TextOrigin
+from benchmark.record import Cost, OperatingPoint, Record, Spec, Status, Step
 from benchmark.remedies import remedies
-from benchmark.removal import Removal, read_removal, request_task
+from benchmark.removal import Removal, request_task
 from benchmark.snapshot import changed_elements, restore, tensors
-from benchmark.source import resolve_model
-from benchmark.splits import split
 from benchmark.task import Task
 from benchmark.teach import teach
-from benchmark.text.origin import origin
 from benchmark.trajectory import Chosen, follow
-from benchmark.utility.results import Utility, ask
+from benchmark.yardstick import Yardstick, yardstick_for
 
 
 @dataclass(frozen=True)
@@ -55,6 +48,8 @@ class Cell:
     """How the model is loaded."""
     out: Path
     """Results folder: prepared tensors are shared through it."""
+    panel: tuple[str, ...] = ()
+    """Metrics that the headline operating point is measured on."""
     memory: int | None = None
     """Bytes that it may use; None: what is free."""
     gradient_checkpointing: bool = False
@@ -67,23 +62,6 @@ class Cell:
     def task(self) -> Task:
         """What is asked of the method."""
         return registry.task(self.spec.task) if self.removal is None else request_task()
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """What the cells of one task and model have in common."""
-
-    target: Path
-    reference: Path | None
-    texts: tuple[Passages, Passages, Passages | None]
-    """To be forgotten, to be retained, general: what a method is given."""
-    evaluation: Evaluation
-    retraining: Cost | None
-    model_origin: str | None
-    text: TextOrigin
-    attention: str
-    utility: Utility
-    requested: Requested | None
 
 
 @dataclass(frozen=True)
@@ -112,7 +90,7 @@ def run_cell(
         teach(cell.teaching, wait=True)  # another cell of the task may be at it
         model = str(cell.teaching.folder)  # of this machine's cache
     try:
-        setting = _setting(cell.spec.task, model, cell.data, cell.spec.protocol, cell.loading, cell.removal)
+        yardstick = yardstick_for(cell.spec.task, model, cell.data, cell.spec.protocol, cell.loading, cell.panel, cell.removal)
     except InputError:
         raise
     except Exception as error:
@@ -120,14 +98,14 @@ def run_cell(
     plan = MemoryPlan(cell.memory)
     try:
         with bounded(cell.loading):
-            outcome = _outcome(cell, setting, plan, progress, keep)
+            outcome = _outcome(cell, yardstick, plan, progress, keep)
     except Unsupported as reason:
         outcome = _Outcome("declined", str(reason))
     except Diverged as error:
         outcome = _Outcome("diverged", str(error))
     except (Exception, SystemExit) as error:  # a cell that fails must not take the others with it
         outcome = _Outcome("failed", f"{type(error).__name__}: {error}")
-    return _record(cell, outcome, setting, plan)
+    return _record(cell, outcome, yardstick, plan)
 
 
 def failed(cell: Cell, reason: str) -> Record:
@@ -135,7 +113,7 @@ def failed(cell: Cell, reason: str) -> Record:
     return _record(cell, _Outcome("failed", reason), None, MemoryPlan())
 
 
-def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None, plan: MemoryPlan) -> Record:
+def _record(cell: Cell, outcome: _Outcome, yardstick: Yardstick | None, plan: MemoryPlan) -> Record:
     task, method = cell.task, registry.methods().get(cell.spec.method)
     return Record(
         spec=cell.spec,
@@ -143,7 +121,7 @@ def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None, plan: Memor
         reason=outcome.reason,
         removes=task.removes,
         domain=task.domain,
-        baseline=setting.evaluation.baseline if setting else None,
+        baseline=yardstick.evaluation.baseline if yardstick else None,
         trajectory=outcome.trajectory,
         operating_points=outcome.points,
         prepare_cost=outcome.prepare_cost,
@@ -152,70 +130,28 @@ def _record(cell: Cell, outcome: _Outcome, setting: _Setting | None, plan: Memor
         gradient_checkpointing=cell.gradient_checkpointing,
         inserts=method is not None and method.cls.inserts,
         control=method is not None and method.cls.control,
-        retraining_flops=setting.retraining.flops if setting and setting.retraining else None,
-        environment=environment(cell.loading, setting.attention if setting else None),
-        model_origin=setting.model_origin if setting else None,
-        text=setting.text if setting else None,
-        requested=setting.requested if setting else None,
+        retraining_flops=yardstick.retraining.flops if yardstick and yardstick.retraining else None,
+        environment=environment(cell.loading, yardstick.attention if yardstick else None),
+        model_origin=yardstick.model_origin if yardstick else None,
+        text=yardstick.text if yardstick else None,
+        panel=panel.versions(cell.panel) if yardstick else {},
+        requested=yardstick.requested if yardstick else None,
     )
-
-
-@lru_cache(maxsize=2)
-def _setting(
-    task_name: str, model: str, data: Path | None, protocol: Protocol, loading: Loading, removal: Removal | None = None
-) -> _Setting:
-    task = registry.task(task_name) if removal is None else request_task()
-    source = resolve_model(model, loading)
-    request = None if removal is None else read_removal(removal)
-    splits = split(task, _corpus(data or task.corpus)) if request is None else request.splits
-    reference = source.reference(task_name, splits.fingerprint()) if request is None else None
-    utility = _utility(source.folder, protocol.utility, protocol.limit, loading)  # its model is gone before the target comes
-    target = load_model(source.folder, loading)
-    most = protocol.method_tokens
-    texts = (
-        target.passages(splits.forget, None if task.removes == "documents" else most),
-        target.passages(splits.retain, most),
-        target.passages(splits.general, most) if splits.general else None,
-    )
-    evaluation = evaluate_baseline(
-        target,
-        None if reference is None else load_model(reference, loading),
-        splits,
-        task.removes,
-        protocol,
-        source.lab.references[task_name].noise_floor if source.lab and reference else None,
-    )
-    evaluation = replace(evaluation, baseline=evaluation.baseline.model_copy(update={"utility": utility.of_target()}))
-    retraining = source.retraining(task_name) if reference else None
-    text = origin(splits, source, data) if request is None else request.text
-    requested = None if request is None else request.requested
-    return _Setting(source.folder, reference, texts, evaluation, retraining, source.origin, text, target.attention, utility, requested)
-
-
-@lru_cache(maxsize=2)
-def _utility(folder: Path, names: tuple[str, ...], limit: int | None, loading: Loading) -> Utility:
-    """The same for all tasks of a model."""
-    return Utility(limit, ask(load_model(folder, loading), names, limit) if names else {})
-
-
-@lru_cache(maxsize=2)
-def _corpus(path: Path) -> Corpus:
-    return load_corpus(path)
 
 
 def _outcome(
-    cell: Cell, setting: _Setting, plan: MemoryPlan, progress: Callable[[int], None], keep: Callable[[LanguageModel], object]
+    cell: Cell, yardstick: Yardstick, plan: MemoryPlan, progress: Callable[[int], None], keep: Callable[[LanguageModel], object]
 ) -> _Outcome:
-    lm = replace(load_model(setting.target, cell.loading), plan=plan)
+    lm = replace(load_model(yardstick.target, cell.loading), plan=plan)
     if cell.spec.method == "original":
-        return _Outcome("ok", points=_fixed_point(cell, setting, lm, Cost()))
+        return _Outcome("ok", points=_fixed_point(cell, yardstick, lm, Cost()))
     if cell.spec.method == "retrained":
-        if setting.reference is None:
-            raise Unsupported(f"no retrained model: the reference is {setting.evaluation.baseline.reference_kind}")
-        retrained = load_model(setting.reference, cell.loading)
-        return _Outcome("ok", points=_fixed_point(cell, setting, retrained, setting.retraining or Cost()))
+        if yardstick.reference is None:
+            raise Unsupported(f"no retrained model: the reference is {yardstick.evaluation.baseline.reference_kind}")
+        retrained = load_model(yardstick.reference, cell.loading)
+        return _Outcome("ok", points=_fixed_point(cell, yardstick, retrained, yardstick.retraining or Cost()))
     method = registry.method(cell.spec.method).build(cell.spec.hyperparameters)
-    forget, retain, general = setting.texts
+    forget, retain, general = yardstick.texts
     _seed(0)  # what is prepared is shared by the seeds
     prepared, prepare_cost = prepare(method, cell.spec, lm, general, cell.out)
     request = Request(forget, retain, general, cell.spec.seed, prepared)
@@ -227,8 +163,8 @@ def _outcome(
         checkpoint_blocks(lm.model)
     _seed(cell.spec.seed)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        run = follow(method, lm, request, setting.evaluation, cell.spec.protocol, Path(folder), progress)
-        points = tuple(_operating_points(run.chosen, lm, setting, cell)) if run.status == "ok" else ()
+        run = follow(method, lm, request, yardstick.evaluation, cell.spec.protocol, Path(folder), progress)
+        points = tuple(_operating_points(run.chosen, lm, yardstick, cell)) if run.status == "ok" else ()
     if points and points[-1].step:
         keep(lm)
     return _Outcome(run.status, run.reason, tuple(run.steps), points, prepare_cost)
@@ -241,19 +177,19 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _operating_points(chosen: Sequence[Chosen], lm: LanguageModel, setting: _Setting, cell: Cell) -> Iterator[OperatingPoint]:
+def _operating_points(chosen: Sequence[Chosen], lm: LanguageModel, yardstick: Yardstick, cell: Cell) -> Iterator[OperatingPoint]:
     """Each choice measured; a step that several budgets chose is measured once. Only the headline's is set against the reference."""
     headline = {choice.step for choice in chosen if choice.budget == cell.spec.protocol.headline}
     measured: dict[int, OperatingPoint] = {}
     for choice in chosen:
         if choice.step not in measured:
-            measured[choice.step] = _operating_point(choice, lm, setting, cell.loading, choice.step in headline)
+            measured[choice.step] = _operating_point(choice, lm, yardstick, cell.loading, choice.step in headline)
         yield measured[choice.step].model_copy(update={"budget": choice.budget})
 
 
-def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, loading: Loading, headline: bool) -> OperatingPoint:
+def _operating_point(choice: Chosen, lm: LanguageModel, yardstick: Yardstick, loading: Loading, headline: bool) -> OperatingPoint:
     if choice.snapshot is None:  # the untouched target was best
-        evaluation = setting.evaluation
+        evaluation = yardstick.evaluation
         return OperatingPoint(
             budget=choice.budget,
             step=0,
@@ -261,24 +197,25 @@ def _operating_point(choice: Chosen, lm: LanguageModel, setting: _Setting, loadi
             divergence=evaluation.target_distances if headline else None,
             parameters_changed=0,
             cost=choice.cost,
-            utility=setting.utility.of_untouched() if headline else None,
+            utility=yardstick.utility.of_untouched() if headline else None,
+            panel=evaluation.baseline.target_panel if headline else None,
         )
     # the second model is gone before anything is measured, and before the reference comes
-    changed = restore(lm.model, load_model(setting.target, loading).model.state_dict(), choice.snapshot)
-    return _point(choice, lm, setting, changed, loading, headline)
+    changed = restore(lm.model, load_model(yardstick.target, loading).model.state_dict(), choice.snapshot)
+    return _point(choice, lm, yardstick, changed, loading, headline)
 
 
-def _fixed_point(cell: Cell, setting: _Setting, lm: LanguageModel, cost: Cost) -> tuple[OperatingPoint, ...]:
-    changed = changed_elements(tensors(lm.model), load_model(setting.target, cell.loading).model.state_dict())
-    point = _point(Chosen(0.0, cost=cost), lm, setting, changed, cell.loading, headline=True)
+def _fixed_point(cell: Cell, yardstick: Yardstick, lm: LanguageModel, cost: Cost) -> tuple[OperatingPoint, ...]:
+    changed = changed_elements(tensors(lm.model), load_model(yardstick.target, cell.loading).model.state_dict())
+    point = _point(Chosen(0.0, cost=cost), lm, yardstick, changed, cell.loading, headline=True)
     return tuple(point.model_copy(update={"budget": budget}) for budget in cell.spec.protocol.budgets)
 
 
-def _point(choice: Chosen, lm: LanguageModel, setting: _Setting, changed: int, loading: Loading, headline: bool) -> OperatingPoint:
-    test = measure(lm, setting.evaluation.test)
+def _point(choice: Chosen, lm: LanguageModel, yardstick: Yardstick, changed: int, loading: Loading, headline: bool) -> OperatingPoint:
+    test = measure(lm, yardstick.evaluation.test)
     distances = None
-    if headline and setting.reference is not None:
-        distances = setting.evaluation.distances(lm, load_model(setting.reference, loading))
+    if headline and yardstick.reference is not None:
+        distances = yardstick.evaluation.distances(lm, load_model(yardstick.reference, loading))
     return OperatingPoint(
         budget=choice.budget,
         step=choice.step,
@@ -286,5 +223,6 @@ def _point(choice: Chosen, lm: LanguageModel, setting: _Setting, changed: int, l
         divergence=distances,
         parameters_changed=changed,
         cost=choice.cost,
-        utility=setting.utility.of(lm) if headline else None,
+        utility=yardstick.utility.of(lm) if headline else None,
+        panel=yardstick.panel(lm) if headline else None,
     )

@@ -1,4 +1,4 @@
-"""Hyper-parameters as a reader sees them: name, type, default and the docstring under the field."""
+"""Hyper-parameters and metrics as a reader sees them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin
 
+from benchmark.metric import Metric
 from benchmark.record import Scalar
 from benchmark.registry import MethodEntry
 
@@ -55,3 +56,24 @@ def _docstrings(cls: type) -> dict[str, str]:
         ):
             found[statement.target.id] = " ".join(str(following.value.value).split())
     return found
+
+
+def card(metric: Metric) -> list[str]:
+    """A metric as a reader sees it, a line each."""
+    bounds = f"{'unbounded' if metric.low is None else f'{metric.low:g}'} to {'unbounded' if metric.high is None else f'{metric.high:g}'}"
+    better = {
+        "higher": "higher where the model knows the text; the right value is the reference model's",
+        "lower": "lower where the model knows the text; the right value is the reference model's",
+        "neither": "says nothing of what the model knows; the right value is the reference model's",
+    }
+    lines = [
+        f"{metric.name}  ({metric.axis}, {'measured by default' if metric.core else 'with --panel full'}, version {metric.version})",
+        "",
+        inspect.getdoc(metric.measure) or metric.summary,
+        "",
+        f"unit: {metric.unit}",
+        f"range: {bounds}",
+        f"direction: {better[metric.knows] if metric.axis != 'validity' else 'a property of the text, the same for all models'}",
+        f"source: {metric.source}",
+    ]
+    return lines + ([f"differs: {metric.corrected}"] if metric.corrected else [])

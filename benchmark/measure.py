@@ -21,6 +21,10 @@ BATCH_TOKENS = 1024
 """Tokens, padding included, run through the model at once: few enough for the lab's logits to stay in a processor's cache."""
 
 
+SHORTEST_BEGINNING = 128
+"""Tokens of a document that it is worth measuring it on."""
+
+
 class Diverged(Exception):  # noqa: N818 -- a finding about a method, not an error
     """The model's output is no longer finite."""
 
@@ -38,9 +42,29 @@ class EvaluationText:
 
 
 def evaluation_text(lm: LanguageModel, documents: Sequence[Document], most_tokens: int) -> EvaluationText:
-    """The leading documents whose tokens fit in `most_tokens`, and never fewer than two (one gives no interval)."""
-    windows = lm.passages(documents, most_tokens)
-    return EvaluationText(tuple(document.id for document in documents[: windows.documents]), windows)
+    """Documents cut to beginnings of the same length, as long as `most_tokens` allows.
+
+    Documents differ more than their parts do, so many short ones tell more than a few whole ones. Where beginnings would be shorter
+    than `SHORTEST_BEGINNING`, there are fewer documents, the leading ones; never fewer than two, as one gives no interval.
+    """
+    windows = lm.passages(documents)
+    lengths = torch.zeros(windows.documents, dtype=torch.long).index_add_(0, windows.document, windows.mask.sum(dim=1))
+    count = windows.documents
+    while count > 2 and int(lengths[:count].clamp(max=SHORTEST_BEGINNING).sum()) > most_tokens:
+        count -= 1
+    windows = windows.take((windows.document < count).nonzero().flatten()).beginnings(_beginning(lengths[:count].tolist(), most_tokens))
+    return EvaluationText(tuple(document.id for document in documents[:count]), windows)
+
+
+def _beginning(lengths: Sequence[int], most_tokens: int) -> int:
+    """The longest beginning that all documents can have alike, the shorter ones being whole."""
+    left = most_tokens
+    for index, length in enumerate(sorted(lengths)):
+        share = left // (len(lengths) - index)
+        if length > share:
+            return max(share, SHORTEST_BEGINNING)
+        left -= length
+    return max(lengths)
 
 
 @torch.inference_mode()

@@ -57,6 +57,18 @@ class Passages:
         length = int(mask.sum(dim=1).max()) if len(index) else 0
         return Passages(self.ids[index, :length], mask[:, :length], self.document[index], self.window[index])
 
+    def beginnings(self, tokens: int) -> Passages:
+        """The first `tokens` real tokens of each document: later windows are left out, the last one is cut."""
+        before = torch.zeros(len(self), dtype=torch.long)
+        lengths = self.mask.sum(dim=1)
+        for index in range(1, len(self)):
+            if self.document[index] == self.document[index - 1]:
+                before[index] = before[index - 1] + lengths[index - 1]
+        left = (tokens - before).clamp(min=0).minimum(lengths)
+        mask = self.mask & (torch.arange(self.mask.shape[1]) < left[:, None])
+        kept = (left >= SHORTEST).nonzero().flatten()
+        return replace(self, ids=self.ids * mask, mask=mask).take(kept)
+
     def join(self, other: Passages) -> Passages:
         """These windows and then another's, whose documents are numbered on from these; all windows are numbered anew."""
         length = max(self.ids.shape[1], other.ids.shape[1])

@@ -41,6 +41,8 @@ class Options:
     """`method.field=value`."""
     plugins: Sequence[Path] = ()
     protocol: Protocol = field(default_factory=Protocol)
+    panel: tuple[str, ...] = ()
+    """Metrics measured beside the scores."""
     loading: Loading = ON_CPU
     memory: int | None = None
     """Bytes that a cell may use; None: what is free."""
@@ -115,6 +117,7 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
                 tuple(options.plugins),
                 options.loading,
                 out,
+                panel=options.panel,
                 memory=options.memory,
                 gradient_checkpointing=options.gradient_checkpointing,
                 removal=options.removal,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 SCHEMA: Literal[1] = 1
 """Raised when the meaning or the shape of a record changes; records of another version are not read."""
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised when measuring, choosing or stopping changes: older cells are then measured again."""
 
 Status = Literal["ok", "declined", "failed", "diverged"]
@@ -38,7 +38,7 @@ class Protocol(_Strict):
     method_tokens: int = 131072
     """Most tokens of each kind of text that a method is given; documents to be forgotten are always given whole."""
     validation_tokens: int = 8192
-    """Most tokens of each set that choosing looks at."""
+    """Most tokens of each set that choosing looks at: the beginning of each of its documents alike."""
     test_tokens: int = 16384
     """Most tokens of each set that is reported on."""
     limit: int | None = None

@@ -1,4 +1,4 @@
-"""Methods and tasks by name, from any installed distribution or file."""
+"""Methods, tasks and metrics by name, from any installed distribution or file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from benchmark.errors import InputError, brief, unknown_name
 from benchmark.method import UnlearningMethod
+from benchmark.metric import Axis, Metric
 from benchmark.record import Scalar
 from benchmark.task import Task
 
 GROUP = "unlearning_bench"
-"""Entry-point group: each entry names a module or package whose modules define methods or tasks."""
+"""Entry-point group: each entry names a module or package whose modules define methods, tasks or metrics."""
+
+METRICS = "benchmark.metrics"
+"""The metrics that come with the harness."""
 
 RESERVED = ("original", "retrained")
 """Names of the harness's own rows."""
@@ -31,6 +35,7 @@ ALL = "all"
 """On the command line: every method, every task."""
 
 M = TypeVar("M", bound=type[UnlearningMethod])
+T = TypeVar("T", Task, Metric)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class MethodEntry:
 
 _methods: dict[str, MethodEntry] = {}
 _tasks: dict[str, Task] = {}
+_metrics: dict[str, Metric] = {}
 _broken: dict[str, str] = {}
 _plugins: dict[Path, list[str]] = {}
 _discovered = False
@@ -117,6 +123,13 @@ def tasks(text: str | None = None) -> Mapping[str, Task]:
     return dict(sorted(chosen, key=lambda item: (item[1].removes != "documents", item[0])))
 
 
+def metrics() -> Mapping[str, Metric]:
+    """Every metric that could be imported: by axis, then by name."""
+    _discover()
+    axes = get_args(Axis)
+    return dict(sorted(_metrics.items(), key=lambda item: (axes.index(item[1].axis), item[0])))
+
+
 def broken() -> Mapping[str, str]:
     """Plugins that could not be imported, and why."""
     _discover()
@@ -146,8 +159,19 @@ def task(name: str) -> Task:
     return _tasks[name]
 
 
+def metric(name: str) -> Metric:
+    """The metric of that name.
+
+    Raises:
+        InputError: there is none; the nearest name is suggested.
+    """
+    if name not in metrics():
+        raise unknown_name("metric", name, metrics())
+    return _metrics[name]
+
+
 def load_plugin(path: Path) -> list[str]:
-    """Import a plugin from a file, once; the names of the methods and tasks that it brought.
+    """Import a plugin from a file, once; the names of the methods, tasks and metrics that it brought.
 
     Raises:
         InputError: no such file, it raises at import, or it registers nothing.
@@ -158,7 +182,7 @@ def load_plugin(path: Path) -> list[str]:
     if path in _plugins:
         return _plugins[path]
     _discover()
-    before = set(_methods) | set(_tasks)
+    before = {*_methods, *_tasks, *_metrics}
     name = f"bench_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -167,12 +191,12 @@ def load_plugin(path: Path) -> list[str]:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-        _take_tasks(module)
+        _take(module)
     except (Exception, SystemExit) as error:  # a plugin may raise anything; the user sees what and where
         raise InputError(f"{path}: cannot be imported: {brief(error)}") from error
-    added = sorted((set(_methods) | set(_tasks)) - before)
+    added = sorted({*_methods, *_tasks, *_metrics} - before)
     if not added:
-        raise InputError(f"{path}: registers no method and no task; decorate the class with @register('name')")
+        raise InputError(f"{path}: registers no method, task or metric; decorate the class of a method with @register('name')")
     _plugins[path] = added
     return added
 
@@ -187,7 +211,7 @@ def load_module(name: str) -> list[str]:
     try:
         module = importlib.import_module(name)
         for found in (name, *_children(module)):
-            _take_tasks(importlib.import_module(found))
+            _take(importlib.import_module(found))
     except (Exception, SystemExit) as error:
         raise InputError(f"{name}: cannot be imported: {brief(error)}") from error
     inside = [entry.name for entry in _methods.values() if entry.cls.__module__ == name or entry.cls.__module__.startswith(f"{name}.")]
@@ -201,10 +225,12 @@ def _discover() -> None:
     if _discovered:
         return
     _discovered = True
+    for module in _children(importlib.import_module(METRICS)):
+        _take(importlib.import_module(module))
     for entry_point in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         for name in _modules(entry_point.value, entry_point.name):
             try:
-                _take_tasks(importlib.import_module(name))
+                _take(importlib.import_module(name))
             except (Exception, SystemExit) as error:  # one broken plugin must not take the others with it
                 _broken[name] = brief(error)
 
@@ -224,9 +250,15 @@ def _children(package: ModuleType) -> Iterator[str]:
         yield f"{package.__name__}.{found.name}"
 
 
-def _take_tasks(module: ModuleType) -> None:
+def _take(module: ModuleType) -> None:
     for value in vars(module).values():
         if isinstance(value, Task):
-            if _tasks.get(value.name, value) != value:
-                raise ValueError(f"task {value.name!r} of {module.__name__} is already defined elsewhere; choose another name")
-            _tasks[value.name] = value
+            _add(_tasks, value, "task", module)
+        elif isinstance(value, Metric):
+            _add(_metrics, value, "metric", module)
+
+
+def _add(known: dict[str, T], value: T, kind: str, module: ModuleType) -> None:
+    if known.get(value.name, value) != value:
+        raise ValueError(f"{kind} {value.name!r} of {module.__name__} is already defined elsewhere; choose another name")
+    known[value.name] = value

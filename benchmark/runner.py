@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark import store
+from benchmark import panel, registry, store
 from benchmark.alike import check_alike
 from benchmark.cell import Cell, failed
 from benchmark.executors import Event, Executor, Finished, Report
@@ -19,6 +19,8 @@ BIG = 200_000_000
 def missing(cells: Sequence[Cell], out: Path, retry_failed: bool = False, fresh: bool = False) -> list[Cell]:
     """The cells that have no record in the results folder and, where asked for, those on record as failed, or all of them.
 
+    A record that lacks a metric that is asked for, or has an older version of it, is measured again, with what it has besides.
+
     Raises:
         InputError: the folder holds records that these cells cannot stand beside, or that cannot be read.
     """
@@ -28,9 +30,15 @@ def missing(cells: Sequence[Cell], out: Path, retry_failed: bool = False, fresh:
 
     def is_missing(cell: Cell) -> bool:
         record = records.get(cell.spec.key())
-        return record is None or fresh or (retry_failed and record.status == "failed")
+        if record is None or fresh or (retry_failed and record.status == "failed"):
+            return True
+        return record.status == "ok" and not panel.versions(cell.panel).items() <= record.panel.items()
 
-    return [cell for cell in cells if is_missing(cell)]
+    def widened(cell: Cell) -> Cell:
+        had = records[cell.spec.key()].panel if cell.spec.key() in records else {}
+        return replace(cell, panel=tuple(sorted({*cell.panel, *(had.keys() & registry.metrics().keys())})))
+
+    return [widened(cell) for cell in cells if is_missing(cell)]
 
 
 def run(cells: Sequence[Cell], out: Path, executor: Executor, report: Report) -> None:

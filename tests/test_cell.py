@@ -13,7 +13,7 @@ from cells import QUICK, by_cell, deterministic, planned, run
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmark import LanguageModel, Passages, Request, registry
+from benchmark import LanguageModel, Passages, Request, registry, yardstick
 from benchmark import cell as celling
 from benchmark.cell import Cell, run_cell
 from benchmark.corpus import load_corpus
@@ -69,8 +69,8 @@ class TestOutcomes:
         def exhausted(*given: object) -> None:
             raise MemoryError("tried to allocate 80 GiB")
 
-        monkeypatch.setattr(celling, "evaluate_baseline", exhausted)
-        celling._setting.cache_clear()
+        monkeypatch.setattr(yardstick, "evaluate_baseline", exhausted)
+        yardstick.yardstick_for.cache_clear()
         record = run_cell(cell_of("nudging"))
         assert (record.status, record.baseline) == ("failed", None)
         assert record.reason == "target and reference could not be measured: MemoryError: tried to allocate 80 GiB"
@@ -133,11 +133,11 @@ class TestOperatingPoints:
         assert len({point.step for point in record.operating_points}) > 1
         cell = cell_of("random-pruning")
         lm = load_model(tiny_lab / "target")
-        setting = celling._setting(cell.spec.task, cell.model, cell.data, Protocol(max_steps=60, growth=1.0), cell.loading)
-        request = Request(*setting.texts, 0)
-        expected = {0: setting.evaluation.baseline.target_test}
+        held = yardstick.yardstick_for(cell.spec.task, cell.model, cell.data, Protocol(max_steps=60, growth=1.0), cell.loading, ())
+        request = Request(*held.texts, 0)
+        expected = {0: held.evaluation.baseline.target_test}
         for number, _ in enumerate(registry.method("random-pruning").build().unlearn(lm, request), start=1):
-            expected[number] = celling.measure(lm, setting.evaluation.test)
+            expected[number] = celling.measure(lm, held.evaluation.test)
         for point in record.operating_points:
             assert point.test == expected[point.step]
 
@@ -252,13 +252,13 @@ class TestUtility:
             total = sum(float(parameter.detach().double().sum()) for parameter in lm.model.parameters())
             return {name: Answers("1.0", 2, {"sum": [total, total]}, {"sum": max}, {"sum": True}) for name in names}
 
-        monkeypatch.setattr(celling, "ask", answer)
+        monkeypatch.setattr(yardstick, "ask", answer)
         monkeypatch.setattr("benchmark.utility.results.ask", answer)
-        celling._setting.cache_clear()
-        celling._utility.cache_clear()
+        yardstick.yardstick_for.cache_clear()
+        yardstick._utility.cache_clear()
         yield lambda method: run_cell(cell_of(method, protocol=QUICK.model_copy(update={"utility": self.TASKS})))
-        celling._setting.cache_clear()
-        celling._utility.cache_clear()
+        yardstick.yardstick_for.cache_clear()
+        yardstick._utility.cache_clear()
 
     def test_the_target_and_the_headline_point_are_on_record(self, utility_of) -> None:
         record = utility_of("nudging")

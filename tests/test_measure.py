@@ -16,7 +16,7 @@ from benchmark import LanguageModel, Passages
 from benchmark import measure as measuring
 from benchmark.corpus import Document
 from benchmark.losses import token_nll
-from benchmark.measure import Diverged, EvaluationText, divergence, evaluation_text, jensen_shannon, measure
+from benchmark.measure import SHORTEST_BEGINNING, Diverged, EvaluationText, _beginning, divergence, evaluation_text, jensen_shannon, measure
 
 Models = Callable[..., LanguageModel]
 
@@ -115,14 +115,49 @@ def test_dropout_is_off_while_measuring_and_back_on_after(tiny_lm: Models) -> No
     assert not lm.model.lm_head.training
 
 
-def test_evaluation_text_is_the_leading_documents_that_fit_and_never_fewer_than_two(tiny_lm: Models) -> None:
-    lm = tiny_lm()
-    given = documents("retain", 8)
-    lengths = [len(lm.tokenizer(document.text)["input_ids"]) for document in given]
-    for most, count in ((1, 2), (sum(lengths[:2]), 2), (sum(lengths[:5]), 5), (sum(lengths[:5]) + 1, 5), (10**9, 8)):
-        text = evaluation_text(lm, given, most)
-        assert text.ids == tuple(document.id for document in given[:count])
-        assert text.passages.documents == count
+class TestEvaluationText:
+    def long_documents(self, count: int) -> list[Document]:
+        return [Document(document.id, " ".join([document.text] * 12)) for document in documents("retain", count)]
+
+    def lengths(self, text: EvaluationText) -> list[int]:
+        return [int(text.passages.mask[text.passages.document == index].sum()) for index in range(text.passages.documents)]
+
+    def test_all_documents_whole_where_they_fit(self, tiny_lm: Models) -> None:
+        lm = tiny_lm()
+        some = documents("retain", 8)
+        text = evaluation_text(lm, some, 10**9)
+        assert text.ids == tuple(document.id for document in some)
+        assert torch.equal(text.passages.ids, lm.passages(some).ids)
+
+    def test_all_documents_are_cut_alike_and_short_ones_stay_whole(self, tiny_lm: Models) -> None:
+        lm = tiny_lm()
+        some = [*self.long_documents(3), Document("short", "A very short one, but a document.")]
+        short = int(lm.passages(some[-1:]).mask.sum())
+        text = evaluation_text(lm, some, 3 * 140 + short)
+        assert self.lengths(text) == [140, 140, 140, short]
+        whole = lm.passages(some)
+        for index in range(4):
+            cut, full = (
+                passages.ids[passages.document == index][passages.mask[passages.document == index]] for passages in (text.passages, whole)
+            )
+            assert cut.tolist() == full[: len(cut)].tolist()
+
+    @pytest.mark.parametrize(
+        ("most", "count"), [(1, 2), (2 * SHORTEST_BEGINNING, 2), (5 * SHORTEST_BEGINNING, 5), (6 * SHORTEST_BEGINNING - 1, 5)]
+    )
+    def test_fewer_documents_rather_than_scraps_of_all(self, most: int, count: int, tiny_lm: Models) -> None:
+        some = self.long_documents(8)
+        text = evaluation_text(tiny_lm(), some, most)
+        assert text.ids == tuple(document.id for document in some[:count])
+        assert self.lengths(text) == [max(most // count, SHORTEST_BEGINNING)] * count
+
+    @given(lengths=st.lists(st.integers(5, 400), min_size=2, max_size=6), most=st.integers(1, 2000))
+    def test_never_more_than_asked_for(self, lengths: list[int], most: int) -> None:
+        cut = _beginning(lengths, most)
+        total = sum(min(length, cut) for length in lengths)
+        assert total <= max(most, sum(min(length, SHORTEST_BEGINNING) for length in lengths))
+        if total < sum(lengths) and cut > SHORTEST_BEGINNING:
+            assert most - total < len(lengths)  # one token more a document would not have fitted
 
 
 class TestJensenShannon:

@@ -169,7 +169,7 @@ def test_plugins_of_one_name_in_two_folders(tmp_path: Path) -> None:
         ("raise ValueError('first\\nsecond')", "cannot be imported: ValueError: first"),
         ("raise SystemExit(3)", "cannot be imported: SystemExit: 3"),
         (PLUGIN.format(name="gradient-ascent"), "cannot be imported: ValueError: method 'gradient-ascent' is already registered by "),
-        ("x = 1", "registers no method and no task; decorate the class with @register('name')"),
+        ("x = 1", "registers no method, task or metric; decorate the class of a method with @register('name')"),
     ],
 )
 def test_a_plugin_file_that_is_of_no_use(tmp_path: Path, content: str, said: str) -> None:

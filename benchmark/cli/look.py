@@ -11,10 +11,10 @@ from benchmark.cli.terminal import Plugins, out, warn_of_broken_plugins
 
 
 def list_(
-    what: Annotated[Literal["methods", "tasks", "models"], typer.Argument(help="What to list.")],
+    what: Annotated[Literal["methods", "tasks", "models", "metrics"], typer.Argument(help="What to list.")],
     plugin: Plugins = [],  # noqa: B006
 ) -> int:
-    """List what can be named: methods, tasks or models, a line each."""
+    """List what can be named: methods, tasks, models or metrics, a line each."""
     from benchmark import registry, source
     from benchmark.text.sources import texts
 
@@ -24,6 +24,11 @@ def list_(
         lines = [(source.LAB, "the embedded lab model, with an exact reference for every task"), *_models()]
     elif what == "tasks":
         lines = [(name, task.description) for text in (None, *texts()[1:]) for name, task in registry.tasks(text).items()]
+    elif what == "metrics":
+        lines = [
+            (name, f"{metric.axis:<10}  {'core' if metric.core else 'full'}  {metric.summary}")
+            for name, metric in registry.metrics().items()
+        ]
     else:
         lines = [(name, entry.summary) for name, entry in registry.methods().items()]
     width = max(len(name) for name, _ in lines)
@@ -46,18 +51,25 @@ def _models() -> Iterator[tuple[str, str]]:
 
 
 def show(
-    method: Annotated[str, typer.Argument(help="Name of a method.")],
+    name: Annotated[str, typer.Argument(help="Name of a method or of a metric.")],
     plugin: Plugins = [],  # noqa: B006
 ) -> int:
-    """Show what a method does, where it comes from, and its hyper-parameters."""
+    """Show what a method does, where it comes from, and its hyper-parameters; or how to read a metric."""
     import inspect
 
     from benchmark import registry
-    from benchmark.describe import describe_fields
+    from benchmark.describe import card, describe_fields
+    from benchmark.errors import unknown_name
 
     for path in plugin:
         registry.load_plugin(path)
-    entry = registry.method(method)
+    if name in registry.metrics():
+        for line in card(registry.metric(name)):
+            out.print(line, markup=False, soft_wrap=True)
+        return 0
+    if name not in registry.methods():
+        raise unknown_name("method or metric", name, [*registry.methods(), *registry.metrics()])
+    entry = registry.method(name)
     out.print(f"{entry.name}  ({entry.origin})\n", markup=False, soft_wrap=True)
     out.print(inspect.getdoc(entry.cls) or "", markup=False, soft_wrap=True)
     out.print("\nHyper-parameters, changed with --set METHOD.FIELD=VALUE:", markup=False)

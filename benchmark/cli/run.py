@@ -45,6 +45,9 @@ def run(
         str | None,
         typer.Option(help="lm-eval tasks separated by commas, or none [default: two that are packaged].", show_default=False),
     ] = None,
+    panel: Annotated[
+        str, typer.Option(help="Metrics measured beside the scores: core, full, none, or names from `bench list metrics`.")
+    ] = "core",
     limit: Annotated[
         int | None,
         typer.Option(help="Most documents in each half of each evaluation set, and most items of an lm-eval task.", show_default=False),
@@ -81,6 +84,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> int:
     """Run methods on tasks and publish the leaderboard; only what is not on record yet is run."""
+    from benchmark import panel as panels
     from benchmark import progress, runner
     from benchmark import utility as utilities
     from benchmark.loading import Loading
@@ -103,6 +107,7 @@ def run(
         settings=set_,
         plugins=plugin,
         protocol=Protocol.model_validate({**(QUICK if quick else {}), **limited, "utility": asked}),
+        panel=panels.asked(panel),
         memory=None if memory is None else int(memory * 1e9),
         gradient_checkpointing=gradient_checkpointing,
         loading=loading,

@@ -1,0 +1,1 @@
+"""The metrics of the panel, a file each."""
