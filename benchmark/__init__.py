@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from benchmark.losses import label_cross_entropy as label_cross_entropy
     from benchmark.losses import sequence_nll as sequence_nll
     from benchmark.losses import token_nll as token_nll
+    from benchmark.losses import total_nll as total_nll
     from benchmark.method import Kept as Kept
     from benchmark.method import Request as Request
     from benchmark.method import UnlearningMethod as UnlearningMethod
     from benchmark.method import Unsupported as Unsupported
+    from benchmark.micro_batches import gradients as gradients
     from benchmark.model import LanguageModel as LanguageModel
     from benchmark.neurons import Importance as Importance
     from benchmark.neurons import Neurons as Neurons
@@ -72,6 +74,7 @@ _HOME = {
     "descend": "training",
     "enrichment": "dictionary",
     "fisher_information": "curvature",
+    "gradients": "micro_batches",
     "highest": "neurons",
     "insert": "architecture",
     "kl_divergence": "losses",
@@ -86,6 +89,7 @@ _HOME = {
     "sequence_nll": "losses",
     "some_windows": "neurons",
     "token_nll": "losses",
+    "total_nll": "losses",
     "undescribed": "architecture",
 }
 

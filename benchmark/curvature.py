@@ -73,14 +73,15 @@ def fisher_information(lm: LanguageModel, texts: Sequence[Passages], seed: int) 
         for name, module in lm.model.named_modules()
         if isinstance(module, nn.Linear | Conv1D) and module is not head
     }
-    if reason := lm.plan.hold(**_needs(lm, texts, [layer.weight.shape for layer in layers.values()])):
+    needs = _needs([layer.weight.shape for layer in layers.values()])
+    if reason := lm.plan.settle(needs, lm.plan.batch, len(texts) + 1, max(text.longest for text in texts)):
         raise Unsupported(reason)
     generator = torch.Generator(lm.device).manual_seed(seed)
     inputs: dict[str, Tensor] = dict.fromkeys(layers, torch.zeros(()))
     outputs: dict[str, Tensor] = dict.fromkeys(layers, torch.zeros(()))
     for text in texts:
         scale = 1 / (text.tokens * len(texts))
-        for batch in text.in_order(max(1, BATCH_TOKENS // text.ids.shape[1])):
+        for batch in text.in_order(_windows(lm, text, len(texts) + 1)):
             with _watched(layers) as (seen, written):
                 loss = _loss_of_drawn_tokens(lm, batch, generator)
                 gradients = torch.autograd.grad(loss, list(written.values()))
@@ -92,15 +93,18 @@ def fisher_information(lm: LanguageModel, texts: Sequence[Passages], seed: int) 
     return {name: Factors(inputs[name], outputs[name], isinstance(module, Conv1D)) for name, module in layers.items()}
 
 
-def _needs(lm: LanguageModel, texts: Sequence[Passages], shapes: Sequence[Sequence[int]]) -> dict[str, int]:
-    """Bytes of the matrices and their inverses, and of a step that a method then takes on forget text and these texts."""
-    length = max(text.longest for text in texts)
-    activations = lm.plan.activations
+def _needs(shapes: Sequence[Sequence[int]]) -> dict[str, int]:
+    """Bytes of the matrices and their inverses, and of the gradients of a step that a method then takes."""
     return {
         "curvature": 2 * sum(4 * (a * a + b * b) for a, b in shapes),
         "gradients": 2 * sum(4 * a * b for a, b in shapes),  # as they are, and divided
-        "activations": activations.of(lm.plan.batch, length, len(texts) + 1) if activations else 0,
     }
+
+
+def _windows(lm: LanguageModel, text: Passages, streams: int) -> int:
+    """Windows of a pass: no more than such a step runs at once, where that had to be cut to fit into memory."""
+    whole = max(1, BATCH_TOKENS // text.ids.shape[1])
+    return whole if lm.plan.micro_batch is None else min(whole, lm.plan.micro_batch * streams)
 
 
 def _rows(tensor: Tensor, real: Tensor) -> Tensor:

@@ -55,6 +55,16 @@ def sequence_nll(lm: LanguageModel, batch: Passages) -> tuple[Tensor, Tensor]:
     return weighed(nll.sum(dim=1), share), mask.sum(dim=1)
 
 
+def total_nll(lm: LanguageModel, batch: Passages) -> Tensor:
+    """Negative log-likelihood of all real tokens of the batch together, a scalar in nats.
+
+    Of a part of a batch, every token counts in full in the gradient, where the logits have it count for its share of the batch.
+    """
+    nll, _ = token_nll(lm.logits(batch), batch)
+    whole = batch.part_of
+    return weighed(nll.sum(), 1.0 if whole is None else whole.predicted / batch.predicted)
+
+
 def kl_divergence(reference: Tensor, logits: Tensor, batch: Passages) -> Tensor:
     """Mean KL(reference || model) of the next-token distributions over all real tokens of the batch, a scalar in nats.
 

@@ -83,8 +83,23 @@ class MemoryPlan:
             streams: kinds of text a step.
             length: tokens of the longest window.
         """
-        needs = training_needs(weights)
-        free = self._free({**needs, "activations": 0})
+        return self.settle(training_needs(weights), batch, streams, length)
+
+    def differentiate(self, weights: Iterable[Tensor], batch: int, streams: int, length: int) -> str | None:
+        """As `train`, for gradients alone."""
+        return self.settle(gradient_needs(weights), batch, streams, length)
+
+    def settle(self, needs: Mapping[str, int], batch: int, streams: int, length: int) -> str | None:
+        """Enter what a backward pass takes, and settle the micro-batch; why there is no room for it, None if there is.
+
+        Args:
+            needs: bytes that it takes beside activations, by what they are for.
+            batch: windows of each stream.
+            streams: kinds of text.
+            length: tokens of the longest window.
+        """
+        needs = {**needs, "activations": 0}
+        free = self._free(needs)
         size = min(batch, self.micro_batch or batch)
         if self.activations is not None:
             while size > 1 and self.activations.of(size, length, streams) > free - sum(needs.values()):
@@ -124,17 +139,23 @@ def size_of(model: PreTrainedModel) -> int:
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
 
 
-def training_needs(weights: Iterable[Tensor]) -> dict[str, int]:
-    """Bytes that AdamW in float32 takes beside the weights, by what they are for.
+def gradient_needs(weights: Iterable[Tensor]) -> dict[str, int]:
+    """Bytes that gradients in float32 take, by what they are for.
 
     Where a weight is used for several streams, its gradients are added up: the largest one is there twice for a moment.
     """
     weights = list(weights)
     largest = max((4 * weight.numel() for weight in weights), default=0)
-    elements = sum(weight.numel() for weight in weights)
     lower = sum(weight.nbytes for weight in weights if weight.dtype != torch.float32)
+    return {"gradients": 4 * sum(weight.numel() for weight in weights) + lower, "added_up": largest}
+
+
+def training_needs(weights: Iterable[Tensor]) -> dict[str, int]:
+    """Bytes that AdamW in float32 takes beside the weights, by what they are for."""
+    weights = list(weights)
+    state = 8 * sum(weight.numel() for weight in weights)
     copies = 4 * sum(weight.numel() for weight in weights if weight.dtype != torch.float32)
-    return {"gradients": 4 * elements + lower, "optimiser_state": 8 * elements, "master_copies": copies, "added_up": largest}
+    return {**gradient_needs(weights), "optimiser_state": state, "master_copies": copies}
 
 
 def measured_activations(model: PreTrainedModel, context: int, checkpointed: bool) -> Activations:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
 
-from benchmark.memory_plan import out_of_memory, size_of
+from benchmark.memory_plan import size_of
 from benchmark.method import Unsupported
+from benchmark.micro_batches import gradients
 from benchmark.model import LanguageModel
 from benchmark.passages import Passages
 
@@ -31,11 +32,8 @@ def descend(
 
     Weights of lower precision are trained through copies in float32: a small step on a bfloat16 weight is rounded away.
 
-    A batch that does not fit into memory (see `benchmark.memory_plan`) is run in parts, the same for every stream, and their
-    gradients are added up. The sum is the gradient of the whole batch where the loss is a weighted sum of terms of one stream
-    each, and a term is a mean over the tokens of `lm.logits` or `lm.hidden`, or over the windows of `sequence_nll`. It only
-    comes near where a loss mixes windows in another way, and where it changes what it remembers each time it is called: PDU's
-    multiplier moves once a part, by that part's excess.
+    A batch that does not fit into memory is run in parts, whose gradients add up to that of the whole where the loss is of the
+    forms that `benchmark.micro_batches` names.
 
     Args:
         lm: edited in place.
@@ -67,10 +65,9 @@ def descend(
         # one kernel for all of a GPU's weights, which needs no second copy of their state as PyTorch's own choice there does
         optimizer = torch.optim.AdamW(masters.values(), lr=lr, weight_decay=0.0, fused=True if lm.device.type == "cuda" else None)
         for _ in range(steps):
-            _accumulate(lm, loss, [next(stream) for stream in batches], weights, masters)
-            for name, master in masters.items():
-                if master.grad is not None:
-                    master.grad = gradient(name, master.grad)
+            found = gradients(lm, loss, [next(stream) for stream in batches], weights)
+            for name in list(found):
+                masters[name].grad = gradient(name, found.pop(name))
             torch.nn.utils.clip_grad_norm_(masters.values(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -82,35 +79,6 @@ def descend(
     finally:
         for parameter, before in required.items():
             parameter.requires_grad_(before)
-
-
-def _accumulate(
-    lm: LanguageModel,
-    loss: Callable[..., Tensor],
-    batches: Sequence[Passages],
-    weights: Mapping[str, Tensor],
-    masters: Mapping[str, Tensor],
-) -> None:
-    """Leave the gradient of a step's loss in the masters' `grad`; where memory runs out, begin again with parts half as large."""
-    whole = len(batches[0])
-    while True:
-        for tensor in (*weights.values(), *masters.values()):
-            tensor.grad = None
-        try:
-            for parts in zip(*(batch.parts(lm.plan.micro_batch or whole) for batch in batches), strict=True):
-                torch.autograd.backward(loss(*parts), inputs=list(weights.values()))
-                for name, weight in weights.items():
-                    master = masters[name]
-                    if master is not weight and weight.grad is not None:
-                        master.grad = weight.grad.float() if master.grad is None else master.grad.add_(weight.grad)
-                        weight.grad = None
-            return
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or not lm.plan.halve(whole):
-                raise
-        # from here on nothing holds what the pass that failed had worked out
-        if lm.device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def original(lm: LanguageModel, lora_rank: int = 0) -> Callable[[], AbstractContextManager[LanguageModel]]:

@@ -15,6 +15,7 @@ from benchmark import (
     check_positive,
     cross_entropy,
     fisher_information,
+    gradients,
     kl_divergence,
     original,
     register,
@@ -62,25 +63,26 @@ class NaturalAscent(UnlearningMethod):
         """Yield after every step."""
         generator = torch.Generator().manual_seed(request.seed)
         kept = [text for text in (request.retain, request.general) if text is not None]
+        before = original(lm)  # first, so that what it takes is known when batches are cut to fit
         information = fisher_information(lm, [some_windows(text, self.tokens, generator) for text in kept], request.seed)
         inverse = {name: factors.inverse(self.damping) for name, factors in information.items()}
         weights = {name: weight for name, weight in lm.model.named_parameters() if name in inverse and weight.requires_grad}
-        before = original(lm)
 
         def divergence(batch: Passages) -> Tensor:
             with before() as untouched:
                 reference = untouched.logits(batch)
             return kl_divergence(reference, lm.logits(batch), batch)
 
+        def loss(forget: Passages, *others: Passages) -> Tensor:
+            return -cross_entropy(lm, forget) + self.kl_weight * torch.stack([divergence(batch) for batch in others]).sum()
+
         streams = [text.shuffled(self.batch, generator) for text in (request.forget, *kept)]
         for _ in range(self.steps):
-            forget, *others = (next(stream) for stream in streams)
-            loss = -cross_entropy(lm, forget) + self.kl_weight * torch.stack([divergence(batch) for batch in others]).sum()
-            gradients = torch.autograd.grad(loss, list(weights.values()))
-            directions = [inverse[name].times(gradient) for name, gradient in zip(weights, gradients, strict=True)]
-            decrease = torch.stack([(g * d).sum() for g, d in zip(gradients, directions, strict=True)]).sum()
+            found = gradients(lm, loss, [next(stream) for stream in streams], weights)
+            directions = {name: inverse[name].times(gradient) for name, gradient in found.items()}
+            decrease = torch.stack([(found[name] * direction).sum() for name, direction in directions.items()]).sum()
             length = torch.minimum((2 * self.kl / decrease).sqrt(), self.rise / decrease)
             with torch.no_grad():
-                for weight, direction in zip(weights.values(), directions, strict=True):
-                    weight.sub_(length * direction)
+                for name, direction in directions.items():
+                    weights[name].sub_(length * direction)
             yield

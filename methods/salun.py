@@ -18,9 +18,10 @@ from benchmark import (
     check_training,
     cross_entropy,
     descend,
+    gradients,
     label_cross_entropy,
     register,
-    token_nll,
+    total_nll,
 )
 
 Forgetting = Literal["random-labels", "ascent"]
@@ -98,11 +99,8 @@ class SalUn(UnlearningMethod):
         sizes = {name: torch.zeros(weight.shape, device=weight.device) for name, weight in weights.items()}
         for batch in text.in_order(self.batch):
             # summed, since a mean would weigh the tokens of a batch by how few they are
-            total = token_nll(lm.logits(batch), batch)[0].sum()
-            gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
-            for size, gradient in zip(sizes.values(), gradients, strict=True):
-                if gradient is not None:
-                    size += gradient
+            for name, gradient in gradients(lm, lambda part: total_nll(lm, part), [batch], weights).items():
+                sizes[name] += gradient
         every = torch.cat([size.abs_().flatten().cpu() for size in sizes.values()])
         threshold = every.kthvalue(len(every) - max(1, round(self.saliency * len(every))) + 1).values.item()
         return {name: (size >= threshold) & (size > 0) for name, size in sizes.items()}

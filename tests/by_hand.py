@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import LanguageModel, Passages, Request, UnlearningMethod
+from benchmark.memory_plan import MemoryPlan
 
 
 class Bigram(nn.Module):
@@ -21,10 +22,16 @@ class Bigram(nn.Module):
     def __init__(self, *rows: list[float]) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.tensor(rows))
+        self.plan = MemoryPlan()
 
     @property
     def model(self) -> Bigram:
         return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the table is."""
+        return self.table.device
 
     @property
     def tokenizer(self) -> range:

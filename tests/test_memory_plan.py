@@ -122,6 +122,22 @@ def test_too_little_memory_cuts_the_batch_and_then_refuses(lm: LanguageModel) ->
         assert said in reason
 
 
+@pytest.mark.parametrize("name", ["natural-ascent", "salun"])
+def test_a_method_with_passes_of_its_own_is_cut_to_fit_as_well(name: str, lm: LanguageModel) -> None:
+    """As much of its activations as one part in four takes is left out of what it would have."""
+    planned: dict[int | None, dict[str, int]] = {}
+    limit = 10**12
+    for _ in range(2):
+        short = LanguageModel(lm.copy().model, lm.tokenizer, lm.folder, lm.context, MemoryPlan(limit=limit))
+        short.plan.look_at(short.model, short.context, False, ())
+        short.plan.batch = 8
+        next(iter(registry.method(name).build({"batch": 8}).unlearn(short, request_of(short))))
+        planned[short.plan.micro_batch] = short.plan.parts
+        limit = sum(short.plan.parts.values()) - short.plan.parts["activations"] * 3 // 4
+    assert planned.keys() == {None, 2}
+    assert sum(planned[2].values()) <= limit + planned[None]["activations"] // 2
+
+
 def test_a_second_training_takes_the_place_of_the_first(lm: LanguageModel) -> None:
     weights = list(lm.model.parameters())
     plan = MemoryPlan(limit=size_of(lm.model) * 8)

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark import LanguageModel, Passages, Request, cross_entropy, descend, memory_at_hand, registry, sequence_nll
+from benchmark import LanguageModel, Passages, Request, cross_entropy, descend, memory_at_hand, registry, sequence_nll, total_nll
 from benchmark.loading import ON_CPU
 from benchmark.memory_plan import out_of_memory
+from methods.salun import SalUn
 
 Models = Callable[..., LanguageModel]
 Requests = Callable[..., Request]
@@ -74,11 +75,69 @@ def test_parts_add_up_to_the_whole_batchs_gradient(
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-5 * largest)
 
 
+def test_parts_add_up_to_the_whole_step_of_natural_ascent(tiny_lm: Models, request_for: Requests) -> None:
+    whole, cut, before = tiny_lm(), tiny_lm(), tiny_lm()
+    request = request_for(whole)
+    assert request.general is not None
+    cut.plan.micro_batch = 7
+    assert len(request.retain) <= 21 >= len(request.general)  # so that curvature is measured in one pass, of the same draws
+    for lm in (whole, cut):
+        steps = registry.method("natural-ascent").build({"batch": 8}).unlearn(lm, request)
+        next(iter(steps))
+        next(iter(steps))  # now the divergence has a gradient as well
+    moved = [(ours - old).detach() for ours, old in zip(whole.model.parameters(), before.model.parameters(), strict=True)]
+    largest = max(float(step.abs().max()) for step in moved)
+    assert largest > 0
+    for ours, theirs in zip(cut.model.parameters(), whole.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-3 * largest)
+
+
+def test_parts_choose_the_salient_weights_of_the_whole(tiny_lm: Models, request_for: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm, cut = tiny_lm(), tiny_lm()
+    forget = request_for(lm).forget
+    cut.plan.micro_batch = 3
+    ran: list[int] = []
+    logits = LanguageModel.logits
+    monkeypatch.setattr(LanguageModel, "logits", lambda self, batch: ran.append(len(batch)) or logits(self, batch))
+    wanted = SalUn(saliency=0.1, batch=8).salient_weights(lm, forget)
+    assert max(ran) == min(8, len(forget)) > 3
+    ran.clear()
+    got = SalUn(saliency=0.1, batch=8).salient_weights(cut, forget)
+    assert max(ran) == 3
+    apart = sum(int((got[name] != mask).sum()) for name, mask in wanted.items())
+    assert apart <= 4 < sum(int(mask.sum()) for mask in wanted.values())  # two as good as equal may change places
+
+
+def test_saliency_goes_on_in_smaller_parts_where_memory_runs_out(
+    tiny_lm: Models, request_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = tiny_lm()
+    forget = request_for(lm).forget
+    logits = LanguageModel.logits
+
+    def scarce(self: LanguageModel, batch: Passages) -> Tensor:
+        if len(batch) > 2:
+            raise MemoryError
+        return logits(self, batch)
+
+    wanted = SalUn(saliency=0.1, batch=8).salient_weights(lm, forget)
+    monkeypatch.setattr(LanguageModel, "logits", scarce)
+    got = SalUn(saliency=0.1, batch=8).salient_weights(lm, forget)
+    assert lm.plan.micro_batch is not None
+    assert lm.plan.micro_batch <= 2
+    assert sum(int((got[name] != mask).sum()) for name, mask in wanted.items()) <= 4
+    assert all(weight.grad is None for weight in lm.model.parameters())
+
+
 def test_windows_and_tokens_each_count_as_their_mean_says(tiny_lm: Models, request_for: Requests) -> None:
     lm = tiny_lm()
     text = request_for(lm).forget
     head = lm.model.get_output_embeddings().weight
-    for loss in (lambda batch: cross_entropy(lm, batch), lambda batch: sequence_nll(lm, batch)[0].square().mean()):
+    for loss in (
+        lambda batch: cross_entropy(lm, batch),
+        lambda batch: sequence_nll(lm, batch)[0].square().mean(),
+        lambda batch: total_nll(lm, batch),
+    ):
         (whole,) = torch.autograd.grad(loss(text), head)
         cut = sum(torch.autograd.grad(loss(part), head)[0] for part in text.parts(2))
         torch.testing.assert_close(cut, whole, rtol=1e-3, atol=1e-5 * float(whole.abs().max()))
