@@ -224,5 +224,5 @@ def _point(choice: Chosen, lm: LanguageModel, yardstick: Yardstick, changed: int
         parameters_changed=changed,
         cost=choice.cost,
         utility=yardstick.utility.of(lm) if headline else None,
-        panel=yardstick.panel(lm) if headline else None,
+        panel=yardstick.panel(lm, test) if headline else None,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmark.corpus import ROLES, Corpus, Document
 from benchmark.errors import InputError
@@ -46,6 +46,8 @@ class Splits:
     evaluation: Mapping[str, Halves]
     trained: tuple[Document, ...]
     reference: tuple[Document, ...]
+    domains: Mapping[str, str] = field(default_factory=dict)
+    """Of each document to be kept, by its id."""
 
     def fingerprint(self) -> str:
         """SHA-256 over the role and the text of every document."""
@@ -162,6 +164,7 @@ def split(task: Task, corpus: Corpus) -> Splits:
         evaluation=evaluation,
         trained=trained,
         reference=tuple(document for document in trained if document.id not in gone),
+        domains={document.id: domain for domain, documents in corpus.domains.items() for document in documents},
     )
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from benchmark.evaluation import Half
-from benchmark.measure import EvaluationText, evaluating
+from benchmark.measure import EvaluationText, evaluating, measure
 from benchmark.model import LanguageModel
 from benchmark.passages import Passages
-from benchmark.record import Baseline
+from benchmark.record import Baseline, Measurement
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,15 @@ class Subject:
     general: Passages | None
     baseline: Baseline
     """What target and reference did on both halves."""
+    domains: Mapping[str, str] = field(default_factory=dict)
+    """Of each document to be kept, by its id."""
+    known: Measurement | None = None
+    """The model on the test half, where it was measured before."""
+
+    @cached_property
+    def measured(self) -> Measurement:
+        """The model on the test half, document by document."""
+        return measure(self.lm, self.test) if self.known is None else self.known
 
     @cached_property
     def forget(self) -> Predictions:

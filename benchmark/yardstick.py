@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from benchmark.evaluation import Evaluation, evaluate_baseline
 from benchmark.loading import Loading
 from benchmark.model import LanguageModel, load_model
 from benchmark.passages import Passages
-from benchmark.record import Baseline, Cost, Panel, Protocol, Requested, TextOrigin
+from benchmark.record import Baseline, Cost, Measurement, Panel, Protocol, Requested, TextOrigin
 from benchmark.removal import Removal, read_removal, request_task
 from benchmark.source import resolve_model
 from benchmark.splits import split
@@ -38,15 +39,18 @@ class Yardstick:
     requested: Requested | None
     metrics: tuple[str, ...]
     """Of the panel, by name."""
+    domains: Mapping[str, str]
+    """Of documents, by their ids."""
 
-    def subject(self, lm: LanguageModel) -> Subject:
-        """A model, with what the panel measures it on."""
+    def subject(self, lm: LanguageModel, measured: Measurement | None = None) -> Subject:
+        """A model, with what the panel measures it on; `measured` on the test half, where that has been done."""
         _, retain, general = self.texts
-        return Subject(lm, self.evaluation.validation, self.evaluation.test, retain, general, self.evaluation.baseline)
+        evaluation = self.evaluation
+        return Subject(lm, evaluation.validation, evaluation.test, retain, general, evaluation.baseline, self.domains, measured)
 
-    def panel(self, lm: LanguageModel) -> Panel:
+    def panel(self, lm: LanguageModel, measured: Measurement | None = None) -> Panel:
         """A model on each metric that is of a model."""
-        return panel.measured(self.metrics, self.subject(lm))
+        return panel.measured(self.metrics, self.subject(lm, measured))
 
 
 @lru_cache(maxsize=2)
@@ -90,17 +94,30 @@ def yardstick_for(
     text = origin(splits, source, data) if request is None else request.text
     requested = None if request is None else request.requested
     found = Yardstick(
-        source.folder, reference, texts, evaluation, retraining, source.origin, text, target.attention, utility, requested, metrics
+        source.folder,
+        reference,
+        texts,
+        evaluation,
+        retraining,
+        source.origin,
+        text,
+        target.attention,
+        utility,
+        requested,
+        metrics,
+        splits.domains,
     )
     return replace(found, evaluation=replace(evaluation, baseline=_with_panel(found, target, loading)))
 
 
 def _with_panel(bare: Yardstick, target: LanguageModel, loading: Loading) -> Baseline:
     """The baseline with the panel of target, reference and text."""
-    found = {"target_panel": bare.panel(target), "text_panel": panel.measured_text(bare.metrics, bare.subject(target))}
+    baseline = bare.evaluation.baseline
+    of_text = panel.measured_text(bare.metrics, bare.subject(target))
+    found = {"target_panel": bare.panel(target, baseline.target_test), "text_panel": of_text}
     if bare.reference is not None:
-        found["reference_panel"] = bare.panel(load_model(bare.reference, loading))
-    return bare.evaluation.baseline.model_copy(update=found)
+        found["reference_panel"] = bare.panel(load_model(bare.reference, loading), baseline.reference_test)
+    return baseline.model_copy(update=found)
 
 
 @lru_cache(maxsize=2)

@@ -105,7 +105,7 @@ def read_removal(removal: Removal) -> RemovalText:
         characters={name: sum(len(document.text) for document in documents) for name, documents in pieces.items()},
         piece_length=length,
     )
-    splits = _splits(pieces, retain, list(general.values()))
+    splits = _splits(pieces, retain, general)
     origin = TextOrigin(
         source="the user's own; general text is bundled with the suite and written for it",
         membership={name: MEMBERSHIP[name] if name in pieces else "unknown" for name in splits.evaluation},
@@ -113,21 +113,23 @@ def read_removal(removal: Removal) -> RemovalText:
     return RemovalText(splits, requested, origin, tuple(said))
 
 
-def _splits(pieces: Mapping[str, tuple[Document, ...]], retain: _Dealt, general: Sequence[_Dealt]) -> Splits:
+def _splits(pieces: Mapping[str, tuple[Document, ...]], retain: _Dealt, general: Mapping[str, _Dealt]) -> Splits:
     evaluation = {
         "forget": halve(pieces["forget"]),
         "retain": halve(retain.held),
-        "general": halve(document for domain in general for document in domain.held),
+        "general": halve(document for domain in general.values() for document in domain.held),
     }
+    domains = {**general, REQUEST if "retain" in pieces else GENERAL: retain}
     if "holdout" in pieces:
         evaluation["holdout"] = halve(pieces["holdout"])
     return Splits(
         forget=pieces["forget"],
         retain=drawn(retain.method, "retain"),
-        general=drawn((document for domain in general for document in domain.method), "general"),
+        general=drawn((document for domain in general.values() for document in domain.method), "general"),
         evaluation=evaluation,
         trained=(*pieces["forget"], *retain.method, *retain.held),
         reference=(*retain.method, *retain.held),
+        domains={document.id: name for name, dealt in domains.items() for document in dealt.held},
     )
 
 
