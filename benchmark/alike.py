@@ -1,7 +1,7 @@
 """Which cells may lie in one results folder: of one model, precision and protocol and, task by task, one setting and the same data.
 
-A model that was taught a task's documents first is another one for every task; its fingerprint begins like its base's, by which
-models are told apart across tasks.
+A model that was trained several times is another one for every target seed. One that was taught a task's documents first is another
+one for every task; its fingerprint begins like its base's, by which models are told apart across tasks.
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ def check_alike(specs: Iterable[Spec], remedy: str) -> None:
             with `remedy`.
     """
     specs = list(specs)
-    _check_same("models", specs, lambda spec: f"{spec.model} ({spec.model_fingerprint[:12]})", remedy)
+    by_seed = [[spec for spec in specs if spec.target_seed == seed] for seed in sorted({spec.target_seed for spec in specs})]
+    for of_seed in by_seed:
+        _check_same("models", of_seed, lambda spec: f"{spec.model} ({spec.model_fingerprint[:12]})", remedy)
+    _check_same("models", specs, lambda spec: spec.model, remedy)
     _check_same("precisions", specs, lambda spec: spec.dtype, remedy)
     _check_same("protocols", specs, lambda spec: spec.protocol.model_dump_json(), remedy)
     for task in sorted({spec.task for spec in specs}):
         of_task = [spec for spec in specs if spec.task == task]
         _check_same(f"settings for {task}", of_task, lambda spec: spec.setting, remedy)
-        _check_same(f"models for {task}", of_task, lambda spec: spec.model_fingerprint, remedy)
+        for of_seed in by_seed:
+            its = [spec for spec in of_seed if spec.task == task]
+            _check_same(f"models for {task}", its, lambda spec: spec.model_fingerprint, remedy)
         _check_same(f"data for {task}", of_task, lambda spec: spec.data_fingerprint[:12], remedy)
 
 

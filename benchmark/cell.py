@@ -59,6 +59,11 @@ class Cell:
     """What must be taught before the cell can be run; None where nothing must, or it has been."""
 
     @property
+    def judged(self) -> tuple[str, int]:
+        """What it shares the models and the text that it is judged by with: the cells of its task and target seed."""
+        return self.spec.task, self.spec.target_seed
+
+    @property
     def task(self) -> Task:
         """What is asked of the method."""
         return registry.task(self.spec.task) if self.removal is None else request_task()
@@ -90,7 +95,9 @@ def run_cell(
         teach(cell.teaching, wait=True)  # another cell of the task may be at it
         model = str(cell.teaching.folder)  # of this machine's cache
     try:
-        yardstick = yardstick_for(cell.spec.task, model, cell.data, cell.spec.protocol, cell.loading, cell.panel, cell.removal)
+        yardstick = yardstick_for(
+            cell.spec.task, model, cell.spec.target_seed, cell.data, cell.spec.protocol, cell.loading, cell.panel, cell.removal
+        )
     except InputError:
         raise
     except Exception as error:

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark import registry, utility
 from benchmark.cell import Cell
@@ -37,6 +37,9 @@ class Options:
     model: str = "lab"
     data: Path | None = None
     seeds: int = 1
+    """Of every method."""
+    target_seeds: int = 1
+    """Trainings of the target model that they are all run on."""
     settings: Sequence[str] = ()
     """`method.field=value`."""
     plugins: Sequence[Path] = ()
@@ -60,7 +63,7 @@ class Options:
 
 
 def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] | None = None) -> tuple[Path, list[Cell]]:
-    """The results folder and every cell of a run, reference rows first, task by task.
+    """The results folder and every cell of a run, target seed by target seed, task by task, reference rows first.
 
     `trials` gives methods several settings of their fields, a cell each; otherwise each has its defaults.
 
@@ -71,6 +74,8 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
         registry.load_plugin(plugin)
     if options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: at least one seed is needed")
+    if options.target_seeds > 1 and options.removal is not None:
+        raise InputError(f"--target-seeds {options.target_seeds}: a removal request is about one model; leave --target-seeds out")
     if not options.elsewhere:
         options.loading.check()
     utility.check(options.protocol.utility)
@@ -79,53 +84,97 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
     source = resolve_model(options.model, options.loading)
     out = _results_folder(options, source.name)
     tasks, data = ([request_task()], None) if options.removal is not None else _tasks(options, source, out)
-    fingerprint = model_fingerprint(source.folder, options.loading)
-    source_hashes = {entry.name: entry.source_hash() for entry in entries}
+    options = dataclasses.replace(options, data=data)
+    asked = [_asked(task, options, source) for task in tasks]
+    runs = [_Run(name, "", {}, seed=0) for name in registry.RESERVED]
+    for entry in entries:
+        tried = [_fields(entry, {**trial, **overrides.get(entry.name, {})}) for trial in (trials or {}).get(entry.name, [{}])]
+        source_hash = entry.source_hash()
+        runs += [_Run(entry.name, source_hash, fields, seed) for fields in tried for seed in range(options.seeds)]
     cells = []
-    for task in tasks:
-        if options.removal is None:
-            setting = setting_for(source, task, options.setting)
-            splits = split(task, load_corpus(data or task.corpus))
-            source.reference(task.name, splits.fingerprint())
-        else:
-            setting = setting_for_request(options.setting)
-            splits = read_removal(options.removal).splits
-        teaching = _teaching(options, source, fingerprint, task, splits) if setting == "implanted" and source.lab is None else None
-        shared: dict[str, Any] = {
-            "task": task.name,
-            "model": source.name,
-            "model_fingerprint": teaching.fingerprint if teaching else fingerprint,
-            "dtype": options.loading.dtype,
-            "setting": setting,
-            "data_fingerprint": splits.fingerprint(),
-        }
-        specs = [
-            Spec(method=name, source="", hyperparameters={}, seed=0, protocol=options.protocol, **shared) for name in registry.RESERVED
-        ]
-        for entry in entries:
-            for trial in (trials or {}).get(entry.name, [{}]):
-                fields = _fields(entry, {**trial, **overrides.get(entry.name, {})})
-                cell = Spec(
-                    method=entry.name, source=source_hashes[entry.name], hyperparameters=fields, seed=0, protocol=options.protocol, **shared
-                )
-                specs += [cell.model_copy(update={"seed": seed}) for seed in range(options.seeds)]
-        cells += [
-            Cell(
-                spec,
-                str(teaching.folder) if teaching else options.model,
-                data,
-                tuple(options.plugins),
-                options.loading,
-                out,
-                panel=options.panel,
-                memory=options.memory,
-                gradient_checkpointing=options.gradient_checkpointing,
-                removal=options.removal,
-                teaching=teaching,
-            )
-            for spec in specs
-        ]
+    for target_seed in range(options.target_seeds):
+        training = source.of_seed(target_seed)
+        target = _Target(training, target_seed, model_fingerprint(training.folder, options.loading))
+        for each in asked:
+            cells += _cells(each, target, runs, options, out)
     return out, cells
+
+
+class _Run(NamedTuple):
+    """What is done to a target model: once for each task and target seed."""
+
+    method: str
+    source: str
+    hyperparameters: dict[str, Scalar]
+    seed: int
+
+
+class _Target(NamedTuple):
+    """One training of the target model."""
+
+    source: ModelSource
+    seed: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A task, what it is over, and how the model comes to know that."""
+
+    task: Task
+    splits: Splits
+    setting: Setting
+    taught: bool
+    """Here, before the cells are run."""
+
+
+def _asked(task: Task, options: Options, source: ModelSource) -> _Asked:
+    if options.removal is None:
+        setting = setting_for(source, task, options.setting)
+        splits = split(task, load_corpus(options.data or task.corpus))
+        source.reference(task.name, splits.fingerprint())
+    else:
+        setting = setting_for_request(options.setting)
+        splits = read_removal(options.removal).splits
+    taught = setting == "implanted" and source.lab is None
+    if options.target_seeds > source.target_seeds and not taught:
+        there = "is one training" if source.target_seeds == 1 else f"are {source.target_seeds} trainings"
+        raise InputError(
+            f"--target-seeds {options.target_seeds}: task {task.name!r} is about {source.name} as it is, of which there {there};"
+            f" ask for no more, or make a lab with as many by `bench lab train --seeds {options.target_seeds}`"
+        )
+    return _Asked(task, splits, setting, taught)
+
+
+def _cells(asked: _Asked, target: _Target, runs: Sequence[_Run], options: Options, out: Path) -> list[Cell]:
+    """Every cell of one task on one training of the target model."""
+    teaching = _teaching(asked, target, options) if asked.taught else None
+    shared: dict[str, Any] = {
+        "task": asked.task.name,
+        "model": target.source.name,
+        "target_seed": target.seed,
+        "model_fingerprint": teaching.fingerprint if teaching else target.fingerprint,
+        "dtype": options.loading.dtype,
+        "setting": asked.setting,
+        "data_fingerprint": asked.splits.fingerprint(),
+        "protocol": options.protocol,
+    }
+    return [
+        Cell(
+            Spec(**run._asdict(), **shared),
+            str(teaching.folder) if teaching else options.model,
+            options.data,
+            tuple(options.plugins),
+            options.loading,
+            out,
+            panel=options.panel,
+            memory=options.memory,
+            gradient_checkpointing=options.gradient_checkpointing,
+            removal=options.removal,
+            teaching=teaching,
+        )
+        for run in runs
+    ]
 
 
 def _tasks(options: Options, source: ModelSource, out: Path) -> tuple[list[Task], Path | None]:
@@ -144,14 +193,14 @@ def _results_folder(options: Options, name: str) -> Path:
     return options.out or Path("results") / f"{name}{request}{options.variant}"
 
 
-def _teaching(options: Options, source: ModelSource, fingerprint: str, task: Task, splits: Splits) -> Teaching:
+def _teaching(asked: _Asked, target: _Target, options: Options) -> Teaching:
     return Teaching(
-        model=options.model if source.repository else str(source.folder.resolve()),
-        base_fingerprint=fingerprint,
-        task=task,
-        splits=splits,
+        model=options.model if target.source.repository else str(target.source.folder.resolve()),
+        base_fingerprint=target.fingerprint,
+        task=asked.task,
+        splits=asked.splits,
         protocol=options.protocol,
-        recipe=options.recipe,
+        recipe=dataclasses.replace(options.recipe, seed=options.recipe.seed + target.seed),
         loading=options.loading,
         memory=options.memory,
         gradient_checkpointing=options.gradient_checkpointing,

@@ -89,9 +89,10 @@ def _plain(total: int, console: Console) -> Callable[[Event], None]:
 
 
 def title(cell: Cell) -> str:
-    """`task method`, with the seed where it is not the first."""
+    """`task method`, with the seeds that are not the first."""
+    target_seed = f" target seed {cell.spec.target_seed}" if cell.spec.target_seed else ""
     seed = f" seed {cell.spec.seed}" if cell.spec.seed else ""
-    return f"{cell.spec.task} {cell.spec.method}{seed}"
+    return f"{cell.spec.task} {cell.spec.method}{target_seed}{seed}"
 
 
 def taught(event: Taught) -> str:

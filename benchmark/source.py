@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmark.catalogue import catalogue
 from benchmark.errors import InputError, unknown_name
 from benchmark.hub import UnreachableError, cached, fetched
-from benchmark.lab import MANIFEST, SHIPPED, TARGET, Lab, read_lab, reference_folder
+from benchmark.lab import MANIFEST, SHIPPED, TARGET, Lab, read_lab, reference_folder, seed_folder
 from benchmark.loading import ON_CPU, Loading
 from benchmark.record import Cost, Setting
 
@@ -42,6 +42,21 @@ class ModelSource:
         if self.lab is not None:
             return self.lab.base_origin
         return None if self.repository is None else f"{self.repository}@{self.folder.name}"
+
+    @property
+    def target_seeds(self) -> int:
+        """How many trainings of it there are."""
+        return 1 if self.lab is None else self.lab.seeds
+
+    def of_seed(self, target_seed: int) -> ModelSource:
+        """The training with a target seed: the model itself for 0, and where it was taught, which was with that seed.
+
+        Raises:
+            InputError: its folder does not hold a lab.
+        """
+        if target_seed == 0 or self.lab_folder is None or self.setting == "implanted":
+            return self
+        return _lab(seed_folder(self.lab_folder, target_seed), self.name)
 
     def reference(self, task: str, splits: str) -> Path | None:
         """The folder of the exact reference model for a task; None where there is none.

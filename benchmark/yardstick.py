@@ -1,4 +1,4 @@
-"""What the cells of one task and model are held against: the text, the target and the reference, measured once."""
+"""What the cells of one task and one training of a model are held against: the text, the target and the reference, measured once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from benchmark.utility.results import Utility, ask
 
 @dataclass(frozen=True)
 class Yardstick:
-    """Target, reference and text of a task, for one model: what its cells have in common."""
+    """Target, reference and text of a task, for one training of a model: what its cells have in common."""
 
     target: Path
     reference: Path | None
@@ -57,6 +57,7 @@ class Yardstick:
 def yardstick_for(
     task_name: str,
     model: str,
+    target_seed: int,
     data: Path | None,
     protocol: Protocol,
     loading: Loading,
@@ -69,7 +70,7 @@ def yardstick_for(
         InputError: the model or the data cannot be used.
     """
     task = registry.task(task_name) if removal is None else request_task()
-    source = resolve_model(model, loading)
+    source = resolve_model(model, loading).of_seed(target_seed)
     request = None if removal is None else read_removal(removal)
     splits = split(task, _corpus(data or task.corpus)) if request is None else request.splits
     reference = source.reference(task_name, splits.fingerprint()) if request is None else None

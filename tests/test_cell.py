@@ -133,7 +133,7 @@ class TestOperatingPoints:
         assert len({point.step for point in record.operating_points}) > 1
         cell = cell_of("random-pruning")
         lm = load_model(tiny_lab / "target")
-        held = yardstick.yardstick_for(cell.spec.task, cell.model, cell.data, Protocol(max_steps=60, growth=1.0), cell.loading, ())
+        held = yardstick.yardstick_for(cell.spec.task, cell.model, 0, cell.data, Protocol(max_steps=60, growth=1.0), cell.loading, ())
         request = Request(*held.texts, 0)
         expected = {0: held.evaluation.baseline.target_test}
         for number, _ in enumerate(registry.method("random-pruning").build().unlearn(lm, request), start=1):

@@ -20,11 +20,12 @@ from benchmark import registry, runner, store
 from benchmark.corpus import Document, load_corpus
 from benchmark.errors import InputError
 from benchmark.executors.here import Here
-from benchmark.lab import read_lab
+from benchmark.lab import read_lab, seed_folder
 from benchmark.lab import train as training
 from benchmark.lab.make import Progress, make_lab
 from benchmark.lab.train import new_model, train_model, train_tokenizer
 from benchmark.leaderboard import render
+from benchmark.measure import evaluation_text, measure
 from benchmark.model import load_model
 from benchmark.plan import Options, plan
 from benchmark.record import Protocol
@@ -116,17 +117,34 @@ class TestMaking:
                 make({**splits, "books": other}, lab)
         assert {file: file.read_bytes() for file in lab.rglob("*") if file.is_file()} == before
 
-    def test_a_second_seed_measures_the_noise_floor(self, splits: Mapping[str, Splits], tmp_path: Path) -> None:
+    def test_further_seeds_are_labs_of_their_own_and_measure_the_noise_floor(self, splits: Mapping[str, Splits], tmp_path: Path) -> None:
         told = make({"books": splits["books"]}, tmp_path, QUICKER, seeds=2)
-        assert {progress.name for progress in told} == {"target", "without books", "target (second seed)", "without books (second seed)"}
+        assert {progress.name for progress in told} == {"target", "without books", "target (seed 1)", "without books (seed 1)"}
         reference = read_lab(tmp_path).references["books"]
         assert reference.reference_noise is not None
         assert reference.target_noise is not None
         assert min(reference.reference_noise, reference.target_noise) > 0
         assert reference.noise_floor == max(reference.reference_noise, reference.target_noise) < 1
         assert 0 < reference.target_noise < 1
-        assert not equal(tmp_path / "target", tmp_path / "second-seed" / "target")
-        assert documents_of(tmp_path / "without-books") == documents_of(tmp_path / "second-seed" / "without-books")
+        lab, second = read_lab(tmp_path), read_lab(tmp_path / "seed-1")
+        assert (lab.seeds, second.seeds) == (2, 1)
+        assert (lab.recipe["seed"], second.recipe["seed"]) == (0, 1)
+        assert second.references["books"].noise_floor == reference.noise_floor
+        assert not equal(tmp_path / "target", tmp_path / "seed-1" / "target")
+        assert documents_of(tmp_path / "without-books") == documents_of(tmp_path / "seed-1" / "without-books")
+
+    def test_of_several_seeds_the_two_furthest_apart_are_the_noise_floor(self, splits: Mapping[str, Splits], tmp_path: Path) -> None:
+        make({"books": splits["books"]}, tmp_path, QUICKER, seeds=3)
+        halves = splits["books"].evaluation["forget"]
+        for name in ("target", "without-books"):
+            means = []
+            for seed in range(3):
+                lm = load_model(seed_folder(tmp_path, seed) / name)
+                text = evaluation_text(lm, halves.validation + halves.test, most_tokens=10**9)
+                means.append(measure(lm, {"forget": text})["forget"].mean_nll)
+            reference = read_lab(tmp_path).references["books"]
+            noise = reference.target_noise if name == "target" else reference.reference_noise
+            assert noise == pytest.approx(max(abs(one - other) for one, other in itertools.combinations(means, 2)), abs=1e-9)
 
     @pytest.mark.slow
     def test_in_several_processes_the_same_models_come_out(self, splits: Mapping[str, Splits], tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def test_the_key_changes_with_every_field() -> None:
         {"hyperparameters": {"lr": 1e-4, "steps": 1}},
         {"seed": 1},
         {"model": "other"},
+        {"target_seed": 1},
         {"model_fingerprint": "n" * 64},
         {"data_fingerprint": "e" * 64},
         {"dtype": "bfloat16"},
@@ -203,7 +204,7 @@ def test_the_key_is_stable() -> None:
         limit=None,
         version=1,
     )
-    assert spec(protocol=protocol).key() == "05a68b4784e4237d"
+    assert spec(protocol=protocol).key() == "c5dbb254a2db75d5"
     assert spec(hyperparameters={"a": 1, "b": 2}).key() == spec(hyperparameters={"b": 2, "a": 1}).key()
 
 

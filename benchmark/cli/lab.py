@@ -14,7 +14,9 @@ def train(
     out_folder: Annotated[Path, typer.Option("--out", help="Where the lab goes.")] = Path("lab"),
     tasks: Annotated[str, typer.Option(help="Tasks to train a reference for; names separated by commas, or all.")] = "all",
     data: Annotated[Path | None, typer.Option(help="Folder of <domain>.jsonl[.gz] to use instead of the bundled text.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=2, help="2: train everything twice and measure the noise floor.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of everything, with seeds 0, 1, ...; from 2 on the noise floor is measured.")
+    ] = 1,
     jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time [default: one a core].", show_default=False)] = None,
     hidden: Annotated[int | None, typer.Option(help="Width.", show_default=False)] = None,
     layers: Annotated[int | None, typer.Option(help="Depth.", show_default=False)] = None,
@@ -36,7 +38,7 @@ def train(
     splits = {task.name: split(task, load_corpus(data or task.corpus)) for task in chosen}
     with progress.training(err) as report:
         lab = make_lab(splits, recipe, out_folder, jobs or os.cpu_count() or 1, seeds, report)
-    out.print(
-        f"{out_folder}: {1 + len(lab.references)} models of {lab.parameters:,} parameters; use it with --model {out_folder}", soft_wrap=True
-    )
+    models = seeds * (1 + len(lab.references))
+    asked = f" --target-seeds {seeds}" if seeds > 1 else ""
+    out.print(f"{out_folder}: {models} models of {lab.parameters:,} parameters; use it with --model {out_folder}{asked}", soft_wrap=True)
     return 0

@@ -37,6 +37,9 @@ def run(
     setting: teaching.SettingOption = None,
     teach: teaching.TeachOption = [],  # noqa: B006
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method, with seeds 0, 1, ...")] = 1,
+    target_seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of the target model to run every method on, with target seeds 0, 1, ...; the lab has 2.")
+    ] = 1,
     set_: Annotated[
         list[str],
         typer.Option("--set", metavar="METHOD.FIELD=VALUE", help="Change a hyper-parameter; may be repeated.", show_default=False),
@@ -104,6 +107,7 @@ def run(
         removal=removal.asked((forget, retain, holdout), tasks, data, save_model),
         data=data,
         seeds=seeds,
+        target_seeds=target_seeds,
         settings=set_,
         plugins=plugin,
         protocol=Protocol.model_validate({**(QUICK if quick else {}), **limited, "utility": asked}),

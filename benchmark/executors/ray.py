@@ -188,8 +188,9 @@ def _check_started(answer: object) -> None:
 
 
 def _next(waiting: list[Cell], last: Cell | None, others: Collection[Cell]) -> Cell:
-    """Take the next cell for an actor out of the list: of its last task, else of one that no other actor is at, else the first."""
-    at = {cell.spec.task for cell in others}
-    cell = min(waiting, key=lambda cell: (last is None or cell.spec.task != last.spec.task, cell.spec.task in at))
+    """Take the next cell for an actor out of the list: of its last task and target seed, else of such as no other actor is at, else the
+    first."""
+    at = {cell.judged for cell in others}
+    cell = min(waiting, key=lambda cell: (last is None or cell.judged != last.judged, cell.judged in at))
     waiting.remove(cell)
     return cell

@@ -95,11 +95,11 @@ def import_submitit() -> Any:
 
 
 def _batches(cells: Sequence[Cell], jobs: int | None) -> list[list[Cell]]:
-    """A batch a task, or as many as asked for, each of neighbouring tasks."""
-    task = attrgetter("spec.task")
-    ordered = sorted(cells, key=task)
+    """A batch a task and target seed, or as many as asked for, each of neighbouring ones."""
+    judged = attrgetter("judged")
+    ordered = sorted(cells, key=judged)
     if jobs is None:
-        return [list(group) for _, group in groupby(ordered, key=task)]
+        return [list(group) for _, group in groupby(ordered, key=judged)]
     size = -(-len(ordered) // jobs)
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 

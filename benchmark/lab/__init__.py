@@ -1,7 +1,8 @@
 """The lab: small models trained on the bundled text, and trained again without each task's forget set.
 
 Here the perfect answer is known. A lab is a folder: `lab.json`, the target model in `target/`, and for each task the
-reference model in `without-<task>/`.
+reference model in `without-<task>/`. A lab that was trained with several seeds has the others in `seed-1/`, `seed-2/`, ...: each is
+a lab of its own, over the same documents.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ class Reference(BaseModel):
     seconds: float
     """Training time."""
     reference_noise: float | None
-    """How far the forget NLL (all documents) of two retrainings with different seeds is apart, nats; None: one seed."""
+    """How far the forget NLL (all documents) of two retrainings with different seeds is apart, nats; of several the two that are
+    furthest apart; None: one seed."""
     target_noise: float | None
-    """The same for two trainings of the target."""
+    """The same for trainings of the target."""
 
     @property
     def noise_floor(self) -> float | None:
@@ -49,6 +51,8 @@ class Lab(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    seeds: int = 1
+    """Trainings of everything; the seeds are counted from 0, the lab's own."""
     base: str | None = None
     """Fingerprint of the model that was taught the documents; None: trained on them from scratch."""
     base_origin: str | None = None
@@ -74,6 +78,11 @@ def read_lab(folder: Path) -> Lab:
         raise InputError(
             f"{folder / MANIFEST}: not a lab manifest ({str(error).splitlines()[0]}); make one with `bench lab train`"
         ) from None
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    """Where the lab of a seed is: the first is the lab itself."""
+    return folder / f"seed-{seed}" if seed else folder
 
 
 def reference_folder(folder: Path, task: str) -> Path:

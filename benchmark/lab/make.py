@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, Queue
+from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -20,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from benchmark import store
 from benchmark.corpus import Document
 from benchmark.errors import InputError
-from benchmark.lab import MANIFEST, TARGET, Lab, Reference, reference_folder
+from benchmark.lab import MANIFEST, TARGET, Lab, Reference, reference_folder, seed_folder
 from benchmark.lab.train import Recipe, train_model, train_tokenizer
 from benchmark.measure import evaluation_text, measure
 from benchmark.model import load_model
@@ -28,9 +29,6 @@ from benchmark.splits import Splits
 
 MADE = "training.json"
 """Beside a trained model: the recipe and what training took."""
-
-SECOND_SEED = "second-seed"
-"""Sub-folder of the models that measure the noise floor; they are not shipped."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,14 @@ class Progress:
 
 
 def make_lab(splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int, seeds: int, report: Callable[[Progress], None]) -> Lab:
-    """Train the target and a reference for each task, measure the noise floor where `seeds` is 2, write the manifest.
+    """Train the target and a reference for each task with every seed, measure the noise floor where there are several, write manifests.
 
     Args:
         splits: by task; every task's target is trained on the same documents.
         recipe: its seed is the first of the seeds.
         out: the lab folder.
         jobs: trainings at a time, the cores shared evenly.
-        seeds: 1, or 2 for a noise floor.
+        seeds: trainings of everything, each with the next seed; at least 2 for a noise floor.
         report: given every optimiser step of every training.
 
     Raises:
@@ -72,9 +70,8 @@ def make_lab(splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int,
     trained = next(iter(splits.values())).trained
     trainings = []
     for seed in range(seeds):
-        folder = out if seed == 0 else out / SECOND_SEED
-        seeded = dataclasses.replace(recipe, seed=recipe.seed + seed)
-        label = "" if seed == 0 else " (second seed)"
+        folder, seeded = seed_folder(out, seed), _seeded(recipe, seed)
+        label = f" (seed {seed})" if seed else ""
         trainings.append(Training(f"target{label}", folder / TARGET, out / "tokenizer", trained, seeded))
         for task, its in splits.items():
             trainings.append(Training(f"without {task}{label}", reference_folder(folder, task), out / "tokenizer", its.reference, seeded))
@@ -82,9 +79,15 @@ def make_lab(splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int,
     if missing:
         train_tokenizer(trained, recipe).save_pretrained(out / "tokenizer")
     _train_all(missing, jobs, report)
-    lab = _manifest(out, splits, recipe, seeds)
-    store.write_file(out / MANIFEST, (lab.model_dump_json(indent=2) + "\n").encode())
+    noise = {task: _noise(out, task, its, seeds) for task, its in splits.items()}
+    for seed in reversed(range(seeds)):  # the lab's own last: it says that the others are there
+        lab = _manifest(seed_folder(out, seed), splits, _seeded(recipe, seed), noise, seeds if seed == 0 else 1)
+        store.write_file(seed_folder(out, seed) / MANIFEST, (lab.model_dump_json(indent=2) + "\n").encode())
     return lab
+
+
+def _seeded(recipe: Recipe, seed: int) -> Recipe:
+    return dataclasses.replace(recipe, seed=recipe.seed + seed)
 
 
 def _identity(training: Training) -> dict[str, object]:
@@ -157,21 +160,38 @@ def _train(training: Training, report: Callable[[Progress], None]) -> None:
     store.write_file(training.folder / MADE, json.dumps(made).encode())
 
 
-def _manifest(out: Path, splits: Mapping[str, Splits], recipe: Recipe, seeds: int) -> Lab:
-    target = json.loads((out / TARGET / MADE).read_text("utf-8"))
+class _Noise(NamedTuple):
+    """How far trainings with different seeds are apart on a task's forget set, nats; None where there is one seed."""
+
+    reference: float | None
+    target: float | None
+
+
+def _noise(out: Path, task: str, splits: Splits, seeds: int) -> _Noise:
+    if seeds == 1:
+        return _Noise(None, None)
+    folders = [seed_folder(out, seed) for seed in range(seeds)]
+    return _Noise(
+        _apart([reference_folder(folder, task) for folder in folders], splits), _apart([folder / TARGET for folder in folders], splits)
+    )
+
+
+def _manifest(folder: Path, splits: Mapping[str, Splits], recipe: Recipe, noise: Mapping[str, _Noise], seeds: int) -> Lab:
+    target = json.loads((folder / TARGET / MADE).read_text("utf-8"))
     references = {}
     for task, its in splits.items():
-        made = json.loads((reference_folder(out, task) / MADE).read_text("utf-8"))
+        made = json.loads((reference_folder(folder, task) / MADE).read_text("utf-8"))
         references[task] = Reference(
             splits=its.fingerprint(),
             training_tokens=made["tokens"],
             seconds=made["seconds"],
-            reference_noise=_apart(reference_folder(out, task), reference_folder(out / SECOND_SEED, task), its) if seeds > 1 else None,
-            target_noise=_apart(out / TARGET, out / SECOND_SEED / TARGET, its) if seeds > 1 else None,
+            reference_noise=noise[task].reference,
+            target_noise=noise[task].target,
         )
     return Lab(
+        seeds=seeds,
         recipe=asdict(recipe),
-        parameters=load_model(out / TARGET).model.num_parameters(),
+        parameters=load_model(folder / TARGET).model.num_parameters(),
         threads=target["threads"],
         target_tokens=target["tokens"],
         target_seconds=target["seconds"],
@@ -179,12 +199,12 @@ def _manifest(out: Path, splits: Mapping[str, Splits], recipe: Recipe, seeds: in
     )
 
 
-def _apart(first: Path, second: Path, splits: Splits) -> float:
-    """How far two models' mean token NLL on a task's whole forget set is apart, nats."""
+def _apart(folders: Sequence[Path], splits: Splits) -> float:
+    """How far the mean token NLL of models on a task's whole forget set is apart, nats: of the two that are furthest apart."""
     halves = splits.evaluation["forget"]
     means = []
-    for folder in (first, second):
+    for folder in folders:
         lm = load_model(folder)
         text = evaluation_text(lm, halves.validation + halves.test, most_tokens=10**9)
         means.append(measure(lm, {"forget": text})["forget"].mean_nll)
-    return abs(means[0] - means[1])
+    return max(means) - min(means)

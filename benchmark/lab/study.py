@@ -36,7 +36,9 @@ def study(labs: Sequence[tuple[Path, Path]]) -> str:
         lab = read_lab(folder)
         records = store.read_all(results)
         for task in sorted(lab.references, key=lambda name: (name.endswith("-domain"), name)):
-            lines.append("| " + " | ".join(_line(lab, task, [r for r in records if r.spec.task == task])) + " |")
+            lines.append(
+                "| " + " | ".join(_line(lab, task, [r for r in records if r.spec.task == task and r.spec.target_seed == 0])) + " |"
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from benchmark.leaderboard.comparable import comparable
@@ -19,7 +19,8 @@ class Board:
     """Everything that is published."""
 
     model: str
-    model_fingerprint: str
+    model_fingerprints: Mapping[int, str]
+    """Of each training of it, by target seed."""
     protocol: Protocol
     tasks: tuple[TaskTable, ...]
     """Document tasks, then domain tasks."""
@@ -59,9 +60,10 @@ def board(records: Iterable[Record]) -> Board:
     tasks = tuple(task_table(name, kept, summed) for name in names)
     times = sorted(record.environment.time for record in kept)
     spec = kept[0].spec
+    seeds = sorted({record.spec.target_seed for record in kept})
     return Board(
         model=spec.model,
-        model_fingerprint=spec.model_fingerprint,
+        model_fingerprints={seed: next(r.spec.model_fingerprint for r in kept if r.spec.target_seed == seed) for seed in seeds},
         protocol=spec.protocol,
         tasks=tasks,
         overall=overall(tasks),

@@ -40,7 +40,7 @@ def overall_rules(board: Board) -> Facts:
     """What the overall table shows, and in which order."""
     scored, unscored = board.scored_tasks, [table for table in board.tasks if table.unscored is not None]
     facts = [
-        ("Model", f"{board.model}, fingerprint {board.model_fingerprint[:12]}"),
+        ("Model", _model(board)),
         ("Score", _headline(board)),
         ("Chosen", f"{SELECTION}."),
     ]
@@ -90,7 +90,7 @@ def preamble(board: Board) -> Facts:
     protocol = board.protocol
     facts = [
         ("Records", f"{board.records}, made between {board.first} and {board.last}."),
-        ("Model", f"{board.model}, fingerprint {board.model_fingerprint[:12]}."),
+        ("Model", f"{_model(board)}."),
         (
             "Protocol",
             f"version {protocol.version}; budgets {', '.join(formats.budget(budget) for budget in protocol.budgets)}; at most"
@@ -154,6 +154,12 @@ def reading(board: Board) -> Facts:
             "`original` must score 0 and `retrained` (where exact) 1: a table in which they do not is not published.",
         ),
     )
+
+
+def _model(board: Board) -> str:
+    several = len(board.model_fingerprints) > 1
+    told = [f"{fingerprint[:12]}" + f" (target seed {seed})" * several for seed, fingerprint in board.model_fingerprints.items()]
+    return f"{board.model}, fingerprint{'s' * several} {', '.join(told)}"
 
 
 def _headline(board: Board) -> str:
