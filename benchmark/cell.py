@@ -83,7 +83,10 @@ def run_cell(
 ) -> Record:
     """Run a cell; `progress` is given each step's number. Whatever goes wrong in a method is recorded.
 
-    `keep` is given the model at the operating point of the largest budget, where a step was better than the untouched model.
+    `keep` is called at most once: where the cell is ok and the operating point of the protocol's last budget is a step of the
+    method. It is given the cell's own model as it is at that step, which nothing uses afterwards: in evaluation mode, with the
+    adapters and modules that the method put in, and with checkpointed blocks where these were asked for. Budgets never fall, so the last
+    one's point is the one that was restored last.
 
     Raises:
         InputError: the model or the data cannot be used, by this or any other cell.

@@ -14,6 +14,9 @@ from benchmark.loading import Loading
 
 HOST = torch.device("cpu")
 
+USABLE = 0.9
+"""Share of the free memory that is planned with: other programs move, and an allocator keeps some of what is given back."""
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 
@@ -28,6 +31,13 @@ def free_memory(devices: Sequence[torch.device]) -> int:
     if cuda:
         return sum(_free_on_gpu(device) for device in cuda)
     return min([psutil.virtual_memory().available, *_left_in_groups(_CGROUPS, _OWN)])
+
+
+def free_for(loading: Loading) -> int:
+    """Bytes to plan with where a model goes that is loaded so and is not there yet."""
+    spread = loading.device_map is not None and torch.cuda.is_available()
+    devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if spread else [torch.device(loading.device)]
+    return int(USABLE * free_memory(devices))
 
 
 @contextmanager

@@ -18,10 +18,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from benchmark.architecture import blocks
-from benchmark.memory_at_hand import free_memory
-
-USABLE = 0.9
-"""Share of the free memory that is planned with: other programs move, and an allocator keeps some of what is given back."""
+from benchmark.memory_at_hand import USABLE, free_memory
 
 PROBE = 32
 """Tokens of the longer of two windows that tell what the activations of a token take; the other has half as many. Few, since an

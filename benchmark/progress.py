@@ -14,7 +14,6 @@ from benchmark.executors import Event, Finished, Started, Stepped, Taught
 
 if TYPE_CHECKING:
     from benchmark.cell import Cell
-    from benchmark.lab.make import Progress as Training
 
 
 @contextmanager
@@ -106,7 +105,7 @@ def at_tenth(step: int, steps: int) -> bool:
 
 
 @contextmanager
-def training(console: Console) -> Iterator[Callable[[Training], None]]:
+def training(console: Console) -> Iterator[Callable[[Taught], None]]:
     """Give a function that shows trainings: a bar each on a terminal, a line at each tenth in a log."""
     columns = (
         TextColumn("{task.description}"),
@@ -120,7 +119,7 @@ def training(console: Console) -> Iterator[Callable[[Training], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         shown: dict[str, TaskID] = {}
 
-        def show(event: Training) -> None:
+        def show(event: Taught) -> None:
             if event.name not in shown:
                 shown[event.name] = bars.add_task(event.name, total=event.steps, loss=event.loss)
             bars.update(shown[event.name], completed=event.step, loss=event.loss)

@@ -1,4 +1,4 @@
-"""What a user may do where a method does not fit into memory."""
+"""What a user may do where a method, or teaching, does not fit into memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchmark import registry
 from benchmark.method import Request
 from benchmark.model import LanguageModel
-from benchmark.record import Spec
+from benchmark.record import Dtype, Spec
 
 LORA_RANK = 8
 """Of the adapters that are proposed where the weights themselves cannot be trained."""
@@ -20,9 +20,14 @@ def remedies(spec: Spec, lm: LanguageModel, request: Request, checkpointed: bool
         adapted = registry.method(spec.method).build({**fields, "lora_rank": LORA_RANK})
         if adapted.unsupported(lm, request) is None:
             yield f"train adapters in place of the weights (--set {spec.method}.lora_rank={LORA_RANK})"
-    if not checkpointed:
-        yield "keep fewer activations (--gradient-checkpointing)"
+    yield from of_any_training(spec.dtype, checkpointed)
     if fields.get("lora_rank") is None and "batch" in fields:
         yield f"take smaller batches (--set {spec.method}.batch=1)"
-    if spec.dtype == "float32":
+
+
+def of_any_training(dtype: Dtype, checkpointed: bool) -> Iterator[str]:
+    """The same for whatever trains a model."""
+    if not checkpointed:
+        yield "keep fewer activations (--gradient-checkpointing)"
+    if dtype == "float32":
         yield "halve activations and copies (--dtype bfloat16)"

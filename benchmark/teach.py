@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from benchmark.memory_plan import MemoryPlan
 from benchmark.method import Unsupported
 from benchmark.model import LanguageModel, load_model, model_fingerprint
 from benchmark.passages import Passages
+from benchmark.remedies import of_any_training
 from benchmark.source import resolve_model
 from benchmark.training import descend
 
@@ -126,18 +127,11 @@ def _loaded(teaching: Teaching) -> LanguageModel:
     if teaching.elsewhere and model_fingerprint(folder, teaching.loading) != teaching.base_fingerprint:
         raise InputError(f"{teaching.model}: not the same model as on the machine that asked for it; see that every machine has the same")
     lm = replace(load_model(folder, teaching.loading), plan=plan)
-    plan.look_at(lm.model, lm.context, teaching.gradient_checkpointing, _remedies(teaching))
+    remedies = of_any_training(teaching.loading.dtype, teaching.gradient_checkpointing)
+    plan.look_at(lm.model, lm.context, teaching.gradient_checkpointing, remedies)
     if teaching.gradient_checkpointing:
         checkpoint_blocks(lm.model)
     return lm
-
-
-def _remedies(teaching: Teaching) -> Iterator[str]:
-    """What the user may do if memory does not suffice."""
-    if not teaching.gradient_checkpointing:
-        yield "keep fewer activations (--gradient-checkpointing)"
-    if teaching.loading.dtype == "float32":
-        yield "halve activations (--dtype bfloat16)"
 
 
 def _descended(lm: LanguageModel, teaching: Teaching, with_forget: bool, progress: Callable[[int, int, float], None]) -> _Made:

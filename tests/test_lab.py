@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from benchmark import registry, runner, store
 from benchmark.corpus import Document, load_corpus
 from benchmark.errors import InputError
+from benchmark.executors import Taught
 from benchmark.executors.here import Here
 from benchmark.lab import read_lab, seed_folder
 from benchmark.lab import train as training
-from benchmark.lab.make import Progress, make_lab
+from benchmark.lab.make import make_lab
 from benchmark.lab.train import new_model, train_model, train_tokenizer
 from benchmark.leaderboard import render
 from benchmark.measure import evaluation_text, measure
@@ -40,9 +41,9 @@ def splits(tiny_corpus: Path) -> Mapping[str, Splits]:
     return {name: split(task, load_corpus(tiny_corpus)) for name, task in registry.tasks().items()}
 
 
-def make(splits: Mapping[str, Splits], out: Path, recipe: training.Recipe = TINY_RECIPE, jobs: int = 1, seeds: int = 1) -> list[Progress]:
+def make(splits: Mapping[str, Splits], out: Path, recipe: training.Recipe = TINY_RECIPE, jobs: int = 1, seeds: int = 1) -> list[Taught]:
     """Make a lab; what was reported on the way."""
-    told: list[Progress] = []
+    told: list[Taught] = []
     make_lab(splits, recipe, out, jobs, seeds, told.append)
     return told
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Taught:
-    """Before any cell: a model that some need has come to a step of being taught."""
+    """A model has come to a step of its training: one that cells need taught before any of them begins, or one of a lab."""
 
     name: str
     step: int

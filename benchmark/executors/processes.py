@@ -13,6 +13,7 @@ from benchmark.cell import Cell
 from benchmark.errors import InputError
 from benchmark.executors import Executor, Finished, Report, Started, Stepped
 from benchmark.executors.here import Here, run_and_write
+from benchmark.executors.sharing import sharing
 
 GRACE = 5.0
 """Seconds that an idle process is given to end by itself."""
@@ -25,14 +26,15 @@ def local(jobs: int) -> Executor:
 
 @dataclass(frozen=True)
 class Processes:
-    """Some processes of this machine, which share its cores evenly."""
+    """Some processes of this machine, which share its cores and its memory evenly."""
 
     count: int
 
     def run(self, cells: Sequence[Cell], report: Report) -> None:
         """Hand the cells out in their order; a single one is run in this process."""
         if len(cells) > 1:
-            _run(cells, min(self.count, len(cells)), report)
+            jobs = min(self.count, len(cells))
+            _run(sharing(cells, jobs), jobs, report)
         else:
             Here().run(cells, report)
 

@@ -6,7 +6,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from benchmark.cell import Cell
 from benchmark.errors import InputError, brief
 from benchmark.executors import Finished, Report, Started
 from benchmark.executors.elsewhere import absolute, laid_out, moved, run_elsewhere
+from benchmark.executors.sharing import sharing
 from benchmark.record import Record
 
 ADDRESS = "RAY_ADDRESS"
@@ -31,10 +32,13 @@ OBJECTS = 100 * 2**20
 class Worker:
     """What an actor is made of. Its process keeps the model's baseline for the last tasks, as any process that runs cells does."""
 
-    def __init__(self, threads: int, text: Mapping[str, bytes]) -> None:
+    def __init__(self, threads: int, text: Mapping[str, bytes], abreast: int = 1) -> None:
+        """With as many threads as it may take, what `laid_out` gave, and the number of such actors that its devices may be shared by."""
         import torch
 
         torch.set_num_threads(threads)
+        self.abreast = abreast
+        self.memory: int | None = None
         self.scratch = tempfile.TemporaryDirectory(prefix="bench-")
         for name, content in text.items():
             store.write_file(Path(self.scratch.name, name), content)
@@ -45,6 +49,9 @@ class Worker:
 
     def run(self, cell: Cell) -> Record | InputError:
         """A cell's record, or what the user has to mend."""
+        if cell.memory is None:
+            (cell,) = sharing([replace(cell, memory=self.memory)], self.abreast)
+            self.memory = cell.memory  # as it was before this process held anything
         shared = cell.out.is_dir()  # then prepared tensors are shared by all machines, otherwise by the cells of this actor
         return run_elsewhere(cell if shared else moved(cell, Path(self.scratch.name)))
 
@@ -77,17 +84,19 @@ class Ray:
     def _run(self, ray: Any, cells: Sequence[Cell], report: Report) -> None:
         actor_class = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(Worker)
         text = ray.put(laid_out(cells[0]))
+        count = min(self.jobs or _room(ray, self.cpus, self.gpus), len(cells))
+        abreast = min(count, _abreast(ray, self.cpus, self.gpus))
         actors: list[Any] = []
         at_work: dict[Any, tuple[Any, Cell | None]] = {}
         """What is awaited of an actor, and the cell it has; None while it starts, or waits for room on the cluster."""
 
         def hire() -> None:
-            actors.append(actor_class.remote(max(1, int(self.cpus)), text))
+            actors.append(actor_class.remote(max(1, int(self.cpus)), text, abreast))
             at_work[actors[-1].version.remote()] = actors[-1], None
 
         waiting, died, left = list(cells), set[str](), len(cells)
         try:
-            for _ in range(min(self.jobs or _room(ray, self.cpus, self.gpus), left)):
+            for _ in range(count):
                 hire()
             while left:
                 (ready,), _ = ray.wait(list(at_work), num_returns=1)
@@ -154,15 +163,29 @@ def _knock(address: str) -> None:
 
 def _room(ray: Any, cpus: float, gpus: float) -> int:
     """How many cells fit on the cluster at once."""
-    machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
-    asked = {"CPU": cpus, "GPU": gpus}
-    room = sum(int(min(machine.get(kind, 0.0) / each for kind, each in asked.items() if each)) for machine in machines)
+    room = sum(_fitting(machine, cpus, gpus) for machine in _machines(ray))
     if room == 0:
         raise InputError(
             f"no machine of the Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs for a cell: ask for less with --cpus-per-cell and "
             "--gpus-per-cell, or wait with --jobs N for a cluster that grows"
         )
     return room
+
+
+def _abreast(ray: Any, cpus: float, gpus: float) -> int:
+    """How many cells may come to share the memory that one plans with: that of its GPUs, else that of its machine."""
+    if gpus:
+        return max(1, int(1 / gpus))
+    return max([1, *(_fitting(machine, cpus, gpus) for machine in _machines(ray))])
+
+
+def _machines(ray: Any) -> list[Mapping[str, float]]:
+    return [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+
+
+def _fitting(machine: Mapping[str, float], cpus: float, gpus: float) -> int:
+    asked = {"CPU": cpus, "GPU": gpus}
+    return int(min(machine.get(kind, 0.0) / each for kind, each in asked.items() if each))
 
 
 def _answer(ray: Any, reference: Any) -> Any:

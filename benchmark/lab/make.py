@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from benchmark import store
 from benchmark.corpus import Document
 from benchmark.errors import InputError
+from benchmark.executors import Taught
 from benchmark.lab import MANIFEST, TARGET, Lab, Reference, reference_folder, seed_folder
 from benchmark.lab.train import Recipe, train_model, train_tokenizer
 from benchmark.measure import evaluation_text, measure
@@ -42,17 +43,7 @@ class Training:
     recipe: Recipe
 
 
-@dataclass(frozen=True)
-class Progress:
-    """A training has come to a step."""
-
-    name: str
-    step: int
-    steps: int
-    loss: float
-
-
-def make_lab(splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int, seeds: int, report: Callable[[Progress], None]) -> Lab:
+def make_lab(splits: Mapping[str, Splits], recipe: Recipe, out: Path, jobs: int, seeds: int, report: Callable[[Taught], None]) -> Lab:
     """Train the target and a reference for each task with every seed, measure the noise floor where there are several, write manifests.
 
     Args:
@@ -110,7 +101,7 @@ def _made(training: Training) -> bool:
     return True
 
 
-def _train_all(trainings: Sequence[Training], jobs: int, report: Callable[[Progress], None]) -> None:
+def _train_all(trainings: Sequence[Training], jobs: int, report: Callable[[Taught], None]) -> None:
     if jobs == 1 or not trainings:
         for training in trainings:
             _train(training, report)
@@ -118,7 +109,7 @@ def _train_all(trainings: Sequence[Training], jobs: int, report: Callable[[Progr
     context = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // jobs)
     with context.Manager() as manager:
-        queue: Queue[Progress] = manager.Queue()
+        queue: Queue[Taught] = manager.Queue()
         executor = ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(threads,))
         try:
             results = [executor.submit(_train, training, queue.put) for training in trainings]
@@ -133,7 +124,7 @@ def _train_all(trainings: Sequence[Training], jobs: int, report: Callable[[Progr
             executor.shutdown(cancel_futures=True)
 
 
-def _drain(queue: Queue[Progress]) -> Iterator[Progress]:
+def _drain(queue: Queue[Taught]) -> Iterator[Taught]:
     try:
         while True:
             yield queue.get(timeout=0.5)
@@ -141,7 +132,7 @@ def _drain(queue: Queue[Progress]) -> Iterator[Progress]:
         return
 
 
-def _train(training: Training, report: Callable[[Progress], None]) -> None:
+def _train(training: Training, report: Callable[[Taught], None]) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(training.tokenizer)
     begun = time.perf_counter()
     tokens = 0
@@ -150,7 +141,7 @@ def _train(training: Training, report: Callable[[Progress], None]) -> None:
         nonlocal tokens
         tokens = steps * training.recipe.batch * training.recipe.context
         if step % 10 == 0 or step == steps:
-            report(Progress(training.name, step, steps, loss))
+            report(Taught(training.name, step, steps, loss))
 
     model = train_model(training.documents, tokenizer, training.recipe, progress)
     seconds = time.perf_counter() - begun
