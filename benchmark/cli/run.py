@@ -9,6 +9,21 @@ import typer
 
 from benchmark.cli import removal, teaching
 from benchmark.cli.executor import Cpus, Gpus, Jobs, Name, chosen
+from benchmark.cli.options import (
+    AllowPickle,
+    Device,
+    DeviceMap,
+    Dtype,
+    GradientCheckpointing,
+    Limit,
+    Lora,
+    Memory,
+    Model,
+    TrustRemoteCode,
+    check_limit,
+    fitted,
+    loading_of,
+)
 from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks, warn_of_broken_plugins
 from benchmark.errors import InputError
 
@@ -73,6 +88,7 @@ def run(
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute each layer again in the backward pass rather than keep it.")
     ] = False,
+    lora: Lora = "never",
     device_map: Annotated[
         Literal["auto"] | None, typer.Option(help="auto: spread the model over all GPUs, where one cannot hold it.", show_default=False)
     ] = None,
@@ -134,6 +150,8 @@ def run(
     if source.notice:
         err.print(f"bench: {source.notice}", markup=False, soft_wrap=True)
     place = chosen(executor, jobs, cpus_per_cell, gpus_per_cell, device_map or device, source.folder)
+    if lora == "auto":
+        cells = fitted(cells, set_, place)
     todo = runner.missing(cells, folder, retry_failed, fresh)
     if not quiet:
         err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)
