@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+RANK = "lora_rank"
+"""The field of methods that can train LoRA adapters in place of the weights: their rank, 0 for the weights themselves."""
+
 
 def check_choice(field: str, value: str, kind: Any) -> None:
     """Raise ValueError unless `value` is one of those of the `Literal` type `kind`."""

@@ -18,6 +18,7 @@ from benchmark import lora, registry, store
 from benchmark.cell import Cell
 from benchmark.corpus import Document, load_corpus
 from benchmark.executors.sharing import sharing
+from benchmark.fields import RANK
 from benchmark.loading import Loading
 from benchmark.memory_at_hand import bounded
 from benchmark.memory_plan import MemoryPlan, out_of_memory
@@ -29,8 +30,6 @@ from benchmark.remedies import LORA_RANK
 from benchmark.removal import read_removal
 from benchmark.source import resolve_model
 from benchmark.splits import Splits, split
-
-RANK = "lora_rank"
 
 
 def with_lora(cells: Sequence[Cell], kept: Collection[str] = (), processes: int = 1) -> tuple[list[Cell], list[str]]:
@@ -71,8 +70,12 @@ def _adapted(cell: Cell) -> Cell:
 
 def _reason(spec: Spec, records: Iterable[Record], stage: _Stage) -> str | None:
     """Why a row takes LoRA; None where it does not."""
-    known = [record for record in records if record.spec.hyperparameters.keys() == spec.hyperparameters.keys() and _row(record.spec) == _row(spec)]
-    if any(record.spec.hyperparameters[RANK] == LORA_RANK for record in known):
+    known = [
+        record
+        for record in records
+        if record.spec.hyperparameters.keys() == spec.hyperparameters.keys() and _row(record.spec) == _row(spec)
+    ]
+    if any(record.spec.hyperparameters.get(RANK) == LORA_RANK for record in known):
         return f"with LoRA ({RANK}={LORA_RANK}), as on record"
     if any(record.status == "ok" for record in known):
         return None
@@ -107,7 +110,11 @@ class _Stage:
         """Why a method cannot train with adapters of that rank, 0 for the weights themselves; None if it can, or fails otherwise."""
         method = registry.method(spec.method).build({**spec.hyperparameters, RANK: rank})
         plan = _Rehearsal(
-            self.plan.limit, self.plan.activations, self.plan.devices, batch=int(spec.hyperparameters.get("batch") or 0), parts=dict(self.plan.parts)
+            self.plan.limit,
+            self.plan.activations,
+            self.plan.devices,
+            batch=int(spec.hyperparameters.get("batch") or 0),
+            parts=dict(self.plan.parts),
         )
         lm = replace(self.lm, plan=plan)
         if declined := method.unsupported(lm, self.request):

@@ -45,3 +45,4 @@ def merge(model: nn.Module) -> None:
             module.merge()
             parent, _, last = name.rpartition(".")
             setattr(model.get_submodule(parent), last, module.get_base_layer())
+    vars(model).pop("peft_config", None)  # peft's own note that there are some

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmark import registry
+from benchmark.fields import RANK
 from benchmark.method import Request
 from benchmark.model import LanguageModel
 from benchmark.record import Dtype, Spec
@@ -16,12 +17,12 @@ LORA_RANK = 8
 def remedies(spec: Spec, lm: LanguageModel, request: Request, checkpointed: bool) -> Iterator[str]:
     """What would make a cell's method smaller and has not been asked for: each with the option that does it."""
     fields = spec.hyperparameters
-    if fields.get("lora_rank") == 0:
-        adapted = registry.method(spec.method).build({**fields, "lora_rank": LORA_RANK})
+    if fields.get(RANK) == 0:
+        adapted = registry.method(spec.method).build({**fields, RANK: LORA_RANK})
         if adapted.unsupported(lm, request) is None:
-            yield f"train adapters in place of the weights (--set {spec.method}.lora_rank={LORA_RANK})"
+            yield f"train adapters in place of the weights (--set {spec.method}.{RANK}={LORA_RANK})"
     yield from of_any_training(spec.dtype, checkpointed)
-    if fields.get("lora_rank") is None and "batch" in fields:
+    if fields.get(RANK) is None and "batch" in fields:
         yield f"take smaller batches (--set {spec.method}.batch=1)"
 
 

@@ -10,16 +10,14 @@ from benchmark.check.behaviour import changes_model
 from benchmark.check.outcome import Check, Failure, NotApplicable
 from benchmark.check.traces import leaves_no_trace, state_dict
 from benchmark.check.trial import Trial
-
-FIELD = "lora_rank"
-"""The field by which a method offers it."""
+from benchmark.fields import RANK
 
 
 def low_rank(trial: Trial) -> None:
     """With `lora_rank` 2, if there is such a field, it changes the model and the state dict, and no original weight."""
-    if FIELD not in {field.name for field in dataclasses.fields(trial.entry.cls)}:  # type: ignore[arg-type]  # every registered class is one
-        raise NotApplicable(f"no field `{FIELD}`")
-    low = trial.changed({FIELD: 2})
+    if RANK not in {field.name for field in dataclasses.fields(trial.entry.cls)}:  # type: ignore[arg-type]  # every registered class is one
+        raise NotApplicable(f"no field `{RANK}`")
+    low = trial.changed({RANK: 2})
     for check in (changes_model, leaves_no_trace, state_dict):
         check(low)
     lm = low.lm()

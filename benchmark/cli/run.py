@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from benchmark.cli import removal, teaching
 from benchmark.cli.executor import Cpus, Gpus, Jobs, Name, chosen
 from benchmark.cli.options import (
     AllowPickle,
+    Data,
     Device,
     DeviceMap,
     Dtype,
@@ -18,11 +19,12 @@ from benchmark.cli.options import (
     Limit,
     Lora,
     Memory,
+    Methods,
     Model,
     TrustRemoteCode,
-    check_limit,
+    check_lora,
     fitted,
-    loading_of,
+    in_bytes,
 )
 from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks, warn_of_broken_plugins
 from benchmark.errors import InputError
@@ -32,19 +34,13 @@ QUICK = {"max_steps": 4, "growth": 2.0, "limit": 3, "method_tokens": 16384}
 
 
 def run(
-    methods: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
-    model: Annotated[str, typer.Option(help="lab, a local folder, or a hub model: a short name or ORG/NAME[@REVISION].")] = "lab",
+    methods: Methods = "all",
+    model: Model = "lab",
     tasks: Annotated[
         str | None,
         typer.Option(help="Names separated by commas, or all [default: all; with --quick one of each kind].", show_default=False),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of <domain>.jsonl[.gz], or a text of the hub by name: hub, pile [default: bundled text; hub for a hub model].",
-            show_default=False,
-        ),
-    ] = None,
+    data: Data = None,
     forget: removal.Forget = None,
     retain: removal.Retain = None,
     holdout: removal.Holdout = None,
@@ -66,10 +62,7 @@ def run(
     panel: Annotated[
         str, typer.Option(help="Metrics measured beside the scores: core, full, none, or names from `bench list metrics`.")
     ] = "core",
-    limit: Annotated[
-        int | None,
-        typer.Option(help="Most documents in each half of each evaluation set, and most items of an lm-eval task.", show_default=False),
-    ] = None,
+    limit: Limit = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few steps, few documents: does everything work here? Not for publication.")
     ] = False,
@@ -81,22 +74,14 @@ def run(
     jobs: Jobs = None,
     cpus_per_cell: Cpus = None,
     gpus_per_cell: Gpus = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    memory: Annotated[
-        float | None, typer.Option(min=0, help="GB that a cell may use, the model included [default: what is free].", show_default=False)
-    ] = None,
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Compute each layer again in the backward pass rather than keep it.")
-    ] = False,
+    device: Device = "cpu",
+    device_map: DeviceMap = None,
+    dtype: Dtype = "float32",
+    memory: Memory = None,
+    gradient_checkpointing: GradientCheckpointing = False,
     lora: Lora = "never",
-    device_map: Annotated[
-        Literal["auto"] | None, typer.Option(help="auto: spread the model over all GPUs, where one cannot hold it.", show_default=False)
-    ] = None,
-    dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the model's weights.")] = "float32",
-    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Load weights that only come pickled.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model. Read it first.")
-    ] = False,
+    allow_pickle: AllowPickle = False,
+    trust_remote_code: TrustRemoteCode = False,
     plugin: Plugins = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is on record already.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run cells again that are on record as failed.")] = False,
@@ -111,8 +96,7 @@ def run(
     from benchmark.record import Protocol
     from benchmark.source import resolve_model
 
-    if limit is not None and limit < 2:
-        raise InputError(f"--limit {limit}: at least 2 documents are needed for an interval")
+    check_lora(lora, executor)
     loading = Loading(device, device_map, dtype, allow_pickle, trust_remote_code)
     asked = utilities.asked(utility)
     limited = {} if limit is None else {"limit": limit}
@@ -128,7 +112,7 @@ def run(
         plugins=plugin,
         protocol=Protocol.model_validate({**(QUICK if quick else {}), **limited, "utility": asked}),
         panel=panels.asked(panel),
-        memory=None if memory is None else int(memory * 1e9),
+        memory=in_bytes(memory),
         gradient_checkpointing=gradient_checkpointing,
         loading=loading,
         elsewhere=executor != "local",

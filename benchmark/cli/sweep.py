@@ -9,6 +9,20 @@ import typer
 
 from benchmark.cli import teaching
 from benchmark.cli.executor import Cpus, Gpus, Jobs, Name, chosen
+from benchmark.cli.options import (
+    AllowPickle,
+    Data,
+    Device,
+    DeviceMap,
+    Dtype,
+    GradientCheckpointing,
+    Limit,
+    Memory,
+    Methods,
+    Model,
+    TrustRemoteCode,
+    in_bytes,
+)
 from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks
 from benchmark.errors import InputError
 
@@ -17,16 +31,10 @@ TRIALS = 6
 
 
 def sweep(
-    methods: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
-    model: Annotated[str, typer.Option(help="lab, a local folder, an alias, or a hub repository.")] = "lab",
+    methods: Methods = "all",
+    model: Model = "lab",
     tasks: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of <domain>.jsonl[.gz], or a text of the hub by name: hub, pile [default: bundled text; hub for a hub model].",
-            show_default=False,
-        ),
-    ] = None,
+    data: Data = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Settings tried of every method, from its own search space [default: 6].", show_default=False)
     ] = None,
@@ -47,33 +55,42 @@ def sweep(
     setting: teaching.SettingOption = None,
     teach: teaching.TeachOption = [],  # noqa: B006
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each setting, with seeds 0, 1, ...")] = 1,
-    limit: Annotated[int | None, typer.Option(help="Most documents in each half of each evaluation set.", show_default=False)] = None,
+    limit: Limit = None,
     out_folder: Annotated[
         Path | None,
-        typer.Option("--out", help="Results folder [default: results/MODEL/sweep, -limit-N or -SETTING added].", show_default=False),
+        typer.Option(
+            "--out", help="Results folder [default: results/MODEL/sweep, -DTYPE, -limit-N or -SETTING added].", show_default=False
+        ),
     ] = None,
     executor: Name = "local",
     jobs: Jobs = None,
     cpus_per_cell: Cpus = None,
     gpus_per_cell: Gpus = None,
+    device: Device = "cpu",
+    device_map: DeviceMap = None,
+    dtype: Dtype = "float32",
+    memory: Memory = None,
+    gradient_checkpointing: GradientCheckpointing = False,
+    allow_pickle: AllowPickle = False,
+    trust_remote_code: TrustRemoteCode = False,
     plugin: Plugins = [],  # noqa: B006
 ) -> int:
     """Try settings of every method, as many for each or a grid, and say on the validation halves which is best and how much they matter."""
     from benchmark import progress, registry, runner, store
     from benchmark import sweep as sweeping
+    from benchmark.loading import Loading
     from benchmark.plan import Options, plan
     from benchmark.record import Protocol
     from benchmark.source import resolve_model
     from benchmark.sweep_report import report
 
-    if limit is not None and limit < 2:
-        raise InputError(f"--limit {limit}: at least 2 documents are needed for an interval")
     if grid and trials is not None:
         raise InputError("--trials goes with the methods' own search spaces; with --grid the grid says what is tried")
     for path in plugin:
         registry.load_plugin(path)
-    source = resolve_model(model)
-    variant = ("" if limit is None else f"-limit-{limit}") + (f"-{setting}" if setting else "")
+    loading = Loading(device, device_map, dtype, allow_pickle, trust_remote_code)
+    source = resolve_model(model, loading)
+    variant = f"-{dtype}" * (dtype != "float32") + ("" if limit is None else f"-limit-{limit}") + (f"-{setting}" if setting else "")
     folder = out_folder or Path("results") / source.name / f"sweep{variant}"
     options = Options(
         methods=names(methods),
@@ -84,6 +101,10 @@ def sweep(
         settings=set_,
         plugins=plugin,
         protocol=Protocol(limit=limit),
+        loading=loading,
+        memory=in_bytes(memory),
+        gradient_checkpointing=gradient_checkpointing,
+        elsewhere=executor != "local",
         setting=setting,
         recipe=teaching.recipe(teach, quick=False),
         out=folder,
@@ -98,7 +119,7 @@ def sweep(
     teaching.check_heeded(teach, cells)
     say_fallbacks(folder)
     cells = [cell for cell in cells if cell.spec.method not in registry.RESERVED]
-    place = chosen(executor, jobs, cpus_per_cell, gpus_per_cell, "cpu", source.folder)
+    place = chosen(executor, jobs, cpus_per_cell, gpus_per_cell, device_map or device, source.folder)
     todo = runner.missing(cells, folder)
     err.print(f"{len(cells)} cells, {len(cells) - len(todo)} on record in {folder}, {len(todo)} to run", soft_wrap=True)
     if todo:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from benchmark import scores
 from benchmark.errors import InputError
+from benchmark.fields import RANK
 from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.insertion import Insertion, insertion
 from benchmark.record import Baseline, Cost, OperatingPoint, Record, Scalar, Status, Step
@@ -130,7 +131,7 @@ def rows(records: Iterable[Record]) -> list[Row]:
 
 
 def _labels(records: Sequence[Record]) -> dict[tuple[str, str], str]:
-    """A name for each method and set of hyper-parameters: what tells it apart from the method's other sets."""
+    """A name for each method and set of hyper-parameters: what tells it apart from the method's other sets, and LoRA in any case."""
     sets: defaultdict[str, dict[str, Mapping[str, Scalar]]] = defaultdict(dict)
     for record in records:
         hyperparameters = record.spec.hyperparameters
@@ -140,7 +141,8 @@ def _labels(records: Sequence[Record]) -> dict[tuple[str, str], str]:
         names = sorted({name for variant in variants.values() for name in variant})
         differing = [name for name in names if len({json.dumps(variant.get(name)) for variant in variants.values()}) > 1]
         for key, variant in variants.items():
-            told = ", ".join(f"{name}={variant[name]}" for name in differing if name in variant)
+            shown = [name for name in names if name in variant and (name in differing or (name == RANK and variant[name]))]
+            told = ", ".join(f"{name}={variant[name]}" for name in shown)
             labels[method, key] = f"{method} ({told})" if told else method
     return labels
 
