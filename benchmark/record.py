@@ -99,6 +99,11 @@ class Documents(_Strict):
         return sum(self.nll) / sum(self.tokens)
 
     @property
+    def nll_each(self) -> tuple[float, ...]:
+        """Nats a token, of each document."""
+        return tuple(nll / tokens for nll, tokens in zip(self.nll, self.tokens, strict=True))
+
+    @property
     def top1(self) -> float:
         """Next-token accuracy, over all tokens, in [0, 1]."""
         return sum(self.correct) / sum(self.tokens)

@@ -158,20 +158,6 @@ def gap_interval(target: Documents, reference: Documents) -> Interval:
     return Interval(reference.mean_nll - target.mean_nll, *_percentiles(gaps))
 
 
-def membership_auc(members: Documents, others: Documents) -> Interval:
-    """How well the loss tells documents that a model was trained on from others: the AUC of a loss attack.
-
-    The chance that a member's mean token NLL is below another document's, ties counted half, with a bootstrap over the documents
-    of either set. 0.5: not at all. Below 0.5: the members are the harder ones; it is not turned over.
-    """
-    inside, outside = (np.asarray(documents.nll) / np.asarray(documents.tokens) for documents in (members, others))
-    wins = (inside[:, None] < outside) + 0.5 * (inside[:, None] == outside)
-    rng = np.random.default_rng(0)
-    drawn = [rng.multinomial(count, np.full(count, 1 / count), RESAMPLES) for count in wins.shape]
-    aucs = np.einsum("rm,mn,rn->r", drawn[0], wins, drawn[1], optimize=True) / wins.size
-    return Interval(float(wins.mean()), *_percentiles(aucs))
-
-
 def selective_drop(unlearned: Measurement, target: Measurement) -> Interval:
     """Relative top-1 drop on forget beyond that on retain, with a percentile bootstrap over the documents of both.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -89,6 +90,8 @@ class Subject:
     """Of each document to be kept, by its id."""
     known: Measurement | None = None
     """The model on the test half, where it was measured before."""
+    removes: Literal["documents", "domain"] = "documents"
+    """Of a domain the forget set is evaluated on documents that the target was not trained on."""
 
     @cached_property
     def measured(self) -> Measurement:

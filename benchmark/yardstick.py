@@ -46,7 +46,17 @@ class Yardstick:
         """A model, with what the panel measures it on; `measured` on the test half, where that has been done."""
         _, retain, general = self.texts
         evaluation = self.evaluation
-        return Subject(lm, evaluation.validation, evaluation.test, retain, general, evaluation.baseline, self.domains, measured)
+        return Subject(
+            lm,
+            evaluation.validation,
+            evaluation.test,
+            retain,
+            general,
+            evaluation.baseline,
+            domains=self.domains,
+            known=measured,
+            removes=evaluation.removes,
+        )
 
     def panel(self, lm: LanguageModel, measured: Measurement | None = None) -> Panel:
         """A model on each metric that is of a model."""

@@ -206,34 +206,3 @@ def test_a_reference_that_knows_the_forget_set_better_leaves_nothing_to_forget()
     easier = {"forget": 1.0, "retain": 3.0, "general": 2.5}
     assert not scores.has_gap(baseline("approximate", easier))
     assert not scores.has_gap(baseline("exact", easier))
-
-
-def by_document(*mean_nll: float) -> Documents:
-    """Documents of different lengths with these mean token NLLs."""
-    tokens = [10 + 30 * index for index in range(len(mean_nll))]
-    nll = tuple(mean * count for mean, count in zip(mean_nll, tokens, strict=True))
-    return Documents(ids=tuple(map(str, tokens)), nll=nll, correct=(0,) * len(tokens), tokens=tuple(tokens))
-
-
-@pytest.mark.parametrize(
-    ("members", "others", "auc"),
-    [
-        ((1, 2, 3), (4, 5), 1.0),
-        ((4, 5), (1, 2, 3), 0.0),
-        ((1, 4), (2, 3), 0.5),
-        ((2, 2), (2, 2, 2), 0.5),
-        ((1, 2), (2, 3), 3.5 / 4),
-        ((3, 1), (2, 0), 1 / 4),
-    ],
-)
-def test_membership_auc_by_hand_signed_and_a_document_a_vote(members: Iterable[float], others: Iterable[float], auc: float) -> None:
-    assert scores.membership_auc(by_document(*members), by_document(*others)).value == auc
-
-
-def test_the_interval_of_a_membership_auc() -> None:
-    rng = np.random.default_rng(5)
-    members, others = by_document(*rng.normal(3.0, 0.5, 40)), by_document(*rng.normal(3.3, 0.5, 30))
-    found = scores.membership_auc(members, others)
-    assert 0.5 < found.low < found.value < found.high < 1
-    assert 0.15 < found.high - found.low < 0.35  # Hanley & McNeil's standard error for 40 and 30 documents is about 0.06
-    assert scores.membership_auc(by_document(1, 2), by_document(3, 4)) == Interval(1.0, 1.0, 1.0)

@@ -12,6 +12,7 @@ from benchmark.errors import InputError
 from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.ranking import Contender, rank
 from benchmark.leaderboard.rows import ORIGINAL, REFERENCES, RETRAINED, Row
+from benchmark.membership import membership_auc
 from benchmark.record import Record, Setting, TextOrigin
 from benchmark.scores import Interval
 
@@ -85,7 +86,7 @@ def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> T
         baseline = next(iter(by_seed.values()))  # of the first target seed: the others are judged by the same rules on the same text
         kind, floor = baseline.reference_kind, baseline.noise_floor
         if kind == "approximate":
-            membership = scores.membership_auc(baseline.target_test["forget"], baseline.target_test["holdout"])
+            membership = membership_auc(*(baseline.target_test[name].nll_each for name in ("forget", "holdout")))
         sizes = {name: SetSize(len(text.ids), sum(text.tokens)) for name, text in sorted(baseline.target_test.items())}
     gaps = {
         seed: scores.gap_interval(baseline.target_test["forget"], baseline.reference_test["forget"])
