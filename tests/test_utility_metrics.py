@@ -143,7 +143,7 @@ class TestDamageBySimilarity:
 
 @pytest.fixture(scope="module")
 def yardstick(tiny_lab: Path, tiny_corpus: Path) -> Yardstick:
-    return yardstick_for("books", str(tiny_lab), tiny_corpus, Protocol(), ON_CPU, ALL)
+    return yardstick_for("books", str(tiny_lab), 0, tiny_corpus, Protocol(), ON_CPU, ALL)
 
 
 def other_order(text: EvaluationText) -> EvaluationText:
