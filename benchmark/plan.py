@@ -74,6 +74,8 @@ def plan(options: Options, trials: Mapping[str, Sequence[Mapping[str, Scalar]]] 
         registry.load_plugin(plugin)
     if options.seeds < 1:
         raise InputError(f"--seeds {options.seeds}: at least one seed is needed")
+    if options.target_seeds < 1:
+        raise InputError(f"--target-seeds {options.target_seeds}: at least one is needed")
     if options.target_seeds > 1 and options.removal is not None:
         raise InputError(f"--target-seeds {options.target_seeds}: a removal request is about one model; leave --target-seeds out")
     if not options.elsewhere:

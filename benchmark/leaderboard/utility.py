@@ -59,12 +59,14 @@ def utility_tables(records: Sequence[Record], summed: Iterable[Row]) -> tuple[Ut
     """
     summed = list(summed)
     by_key = {record.spec.key(): record for record in records}
-    targets = [record.baseline.utility for record in records if record.baseline is not None and record.baseline.utility]
+    targets = [
+        (record.spec.target_seed, record.baseline.utility) for record in records if record.baseline is not None and record.baseline.utility
+    ]
     found = {row.keys: [_headline(by_key[key]) for key in row.keys] for row in summed if row.points}
     tables = []
     for name in sorted({name for record in records for name in record.spec.protocol.utility}):
-        results = [target[name] for target in targets if name in target]
-        metrics: list[str | None] = [*sorted({metric for result in results for metric in result.scores})] or [None]
+        results = [(target_seed, target[name]) for target_seed, target in targets if name in target]
+        metrics: list[str | None] = [*sorted({metric for _, result in results for metric in result.scores})] or [None]
         tables += [_table(name, metric, results, summed, found) for metric in metrics]
     return tuple(tables)
 
@@ -76,27 +78,31 @@ def _headline(record: Record) -> Mapping[str, UtilityResult]:
 def _table(
     name: str,
     metric: str | None,
-    targets: Sequence[UtilityResult],
+    targets: Sequence[tuple[int, UtilityResult]],
     summed: Sequence[Row],
     found: Mapping[tuple[str, ...], Sequence[Mapping[str, UtilityResult]]],
 ) -> UtilityTable:
     changes: dict[str, dict[str, Gauge | None]] = {}
-    missing = [f"target: {target.reason}" for target in targets if target.reason][:1]
+    missing = [f"target: {target.reason}" for _, target in targets if target.reason][:1]
     for row in summed:
         results = [result for result in (each.get(name) for each in found.get(row.keys, ())) if result is not None]
         scores = [result.scores[metric] for result in results if metric in result.scores]
         changes.setdefault(row.label, {})[row.task] = _gauge(scores) if scores and len(scores) == len(row.keys) else None
-        if not any(target.reason for target in targets):
+        if not any(target.reason for _, target in targets):
             missing += [f"{row.label} on {row.task}: {result.reason}" for result in results if result.reason][:1]
-    measured = next((target for target in targets if metric in target.scores), None)
-    score = measured.scores[metric] if measured and metric else None
+    measured: dict[int, UtilityResult] = {}
+    for target_seed, target in targets:
+        if metric in target.scores:
+            measured.setdefault(target_seed, target)
+    of_targets = [target.scores[metric] for target in measured.values()] if metric else []
+    some = next(iter(measured.values()), None)
     return UtilityTable(
         name=name,
         metric=metric,
-        version=measured.version if measured else None,
-        items=measured.items if measured else 0,
-        higher_is_better=score.higher_is_better if score else None,
-        target=_gauge([score]) if score else None,
+        version=some.version if some else None,
+        items=some.items if some else 0,
+        higher_is_better=of_targets[0].higher_is_better if of_targets else None,
+        target=_gauge(of_targets) if of_targets else None,
         changes=changes,
         missing=tuple(missing),
     )
