@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,22 @@ def over_documents(values: Mapping[str, float]) -> MetricValue:
         value_by_index={name: {"score": value} for name, value in values.items()},
         interval=percentiles(each[resamples(len(each))].mean(axis=1)) if len(each) > 1 else None,
     )
+
+
+def over_examples(ids: Sequence[str], values: Iterable[tuple[int, float]], of: Callable[[list[float]], float]) -> MetricValue:
+    """The mean over documents of what `of` makes of each one's examples; a document without any is left out.
+
+    Args:
+        ids: of all documents.
+        values: of each example: the index of its document, and its value.
+        of: how a document's value is made of its examples'.
+    """
+    gathered: defaultdict[str, list[float]] = defaultdict(list)
+    for document, value in values:
+        gathered[ids[document]].append(value)
+    if not gathered:
+        return MetricValue(agg_value=None, reason="no document is long enough")
+    return over_documents({id_: float(of(found)) for id_, found in gathered.items()})
 
 
 def over_tokens(

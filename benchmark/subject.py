@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from benchmark.continuation import GREEDY, Continuation, greedy, prompts
 from benchmark.evaluation import Half
 from benchmark.measure import EvaluationText, evaluating, measure
 from benchmark.model import LanguageModel
@@ -92,6 +93,8 @@ class Subject:
     """The model on the test half, where it was measured before."""
     removes: Literal["documents", "domain"] = "documents"
     """Of a domain the forget set is evaluated on documents that the target was not trained on."""
+    code: bool = False
+    """Whether the text is known to be source code."""
 
     @cached_property
     def measured(self) -> Measurement:
@@ -107,6 +110,11 @@ class Subject:
     def holdout(self) -> Predictions | None:
         """On the test half of the holdout set; None where there is none."""
         return predictions(self.lm, self.test["holdout"]) if "holdout" in self.test else None
+
+    @cached_property
+    def written(self) -> tuple[Continuation, ...]:
+        """What it writes, greedily, after the beginnings of excerpts of the test half of the forget set."""
+        return greedy(self.lm, prompts(self.test["forget"].passages, GREEDY))
 
     @contextmanager
     def altered(self) -> Iterator[LanguageModel]:

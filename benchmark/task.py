@@ -35,3 +35,5 @@ class Task:
     """Domains that are general text to a domain task, rather than retained."""
     text: str | None = None
     """The named hub text that it is over, given with `--data`; None for the bundled domains and texts that have the same."""
+    code: bool = False
+    """Whether the text of the domain is source code."""

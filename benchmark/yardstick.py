@@ -41,6 +41,8 @@ class Yardstick:
     """Of the panel, by name."""
     domains: Mapping[str, str]
     """Of documents, by their ids."""
+    code: bool
+    """Whether the text of the task is source code."""
 
     def subject(self, lm: LanguageModel, measured: Measurement | None = None) -> Subject:
         """A model, with what the panel measures it on; `measured` on the test half, where that has been done."""
@@ -56,6 +58,7 @@ class Yardstick:
             domains=self.domains,
             known=measured,
             removes=evaluation.removes,
+            code=self.code,
         )
 
     def panel(self, lm: LanguageModel, measured: Measurement | None = None) -> Panel:
@@ -117,6 +120,7 @@ def yardstick_for(
         requested,
         metrics,
         splits.domains,
+        task.code,
     )
     return replace(found, evaluation=replace(evaluation, baseline=_with_panel(found, target, loading)))
 

@@ -9,6 +9,7 @@ DOCUMENTS = Task(
     removes="documents",
     description="forget some Python modules, keep the others",
     corpus=CORPUS,
+    code=True,
 )
 DOMAIN = Task(
     name="github-domain",
@@ -16,4 +17,5 @@ DOMAIN = Task(
     removes="domain",
     description="forget all Python modules, keep every other kind of text",
     corpus=CORPUS,
+    code=True,
 )

@@ -10,6 +10,7 @@ CODE = Task(
     description="forget the GitHub part of the Pile, keep the rest of it (--data pile)",
     corpus=CORPUS,
     text="pile",
+    code=True,
 )
 PROSE = Task(
     name="prose-domain",

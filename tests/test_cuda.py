@@ -12,6 +12,7 @@ import torch
 from cells import planned, run
 
 from benchmark import LanguageModel, Request, Unsupported, registry
+from benchmark.continuation import greedy, prompts, sampled
 from benchmark.loading import Loading
 from benchmark.measure import EvaluationText, measure
 from benchmark.memory_at_hand import free_memory
@@ -63,6 +64,12 @@ def test_measuring_agrees_with_the_cpu(dtype: torch.dtype, tiny_lm: Models, requ
     there = measure(on_gpu(lm, dtype), sets)["forget"]
     assert there.tokens == here.tokens
     assert there.mean_nll == pytest.approx(here.mean_nll, rel=1e-4 if dtype == torch.float32 else 3e-2)
+
+
+def test_decoding_agrees_with_the_cpu(tiny_lm: Models, request_for: Requests) -> None:
+    given = prompts(request_for(tiny_lm()).forget, most=2)
+    assert greedy(on_gpu(tiny_lm(), torch.float32), given) == greedy(tiny_lm(), given)
+    assert sampled(on_gpu(tiny_lm(), torch.float32), given, 2) == sampled(tiny_lm(), given, 2)
 
 
 def test_a_batch_is_cut_when_the_gpu_runs_out(tiny_lm: Models, request_for: Requests) -> None:
