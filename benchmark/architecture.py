@@ -7,7 +7,7 @@ neuron of Pochinkov & Schoots 2024 (arXiv:2403.01267). Grouped-query attention n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,21 +22,22 @@ Part = Literal["feed-forward", "attention"]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a family keeps its layers, and in a layer the two output projections: dotted module paths."""
+    """Where a family keeps its layers, in a layer the two output projections, and the norm behind the last layer: dotted module paths."""
 
     layers: str
     feed_forward: str
     attention: str
+    norm: str
 
 
-_LLAMA = Layout("model.layers", "mlp.down_proj", "self_attn.o_proj")
+_LLAMA = Layout("model.layers", "mlp.down_proj", "self_attn.o_proj", "model.norm")
 
 LAYOUTS = {
-    "gpt2": Layout("transformer.h", "mlp.c_proj", "attn.c_proj"),
-    "gpt_neox": Layout("gpt_neox.layers", "mlp.dense_4h_to_h", "attention.dense"),
+    "gpt2": Layout("transformer.h", "mlp.c_proj", "attn.c_proj", "transformer.ln_f"),
+    "gpt_neox": Layout("gpt_neox.layers", "mlp.dense_4h_to_h", "attention.dense", "gpt_neox.final_layer_norm"),
     "llama": _LLAMA,
     "mistral": _LLAMA,
-    "opt": Layout("model.decoder.layers", "fc2", "self_attn.out_proj"),
+    "opt": Layout("model.decoder.layers", "fc2", "self_attn.out_proj", "model.decoder.final_layer_norm"),
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
 }
@@ -105,6 +106,30 @@ def layers_of(model: PreTrainedModel) -> tuple[nn.Module, ...]:
         ValueError: its `model_type` is not described here.
     """
     return tuple(model.get_submodule(_layout(model).layers).children())
+
+
+def readout(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
+    """What makes logits (..., vocabulary) of the residual stream (..., hidden): the norm behind the last layer, and the output embedding.
+
+    Raises:
+        ValueError: the model's `model_type` is not described here, or it makes them in another way (as the smallest but one of OPT).
+    """
+    path, head = _layout(model).norm, model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    try:
+        norm = model.get_submodule(path)
+    except AttributeError:
+        raise ValueError(f"there is no norm at {path}, behind the last layer") from None
+    if not isinstance(head, nn.Linear) or head.in_features != model.config.hidden_size:
+        raise ValueError("between the last layer and the output embedding there is more than a norm")
+    return lambda hidden: head(norm(hidden))
+
+
+def linear_layers(model: PreTrainedModel) -> Iterator[nn.Linear | Conv1D]:
+    """Every linear layer but the output embedding; what has been inserted or attached included."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    for module in model.modules():
+        if isinstance(module, nn.Linear | Conv1D) and module is not head:
+            yield module
 
 
 def blocks(model: nn.Module) -> Iterator[nn.Module]:

@@ -38,6 +38,16 @@ def switched_off(model: nn.Module) -> Iterator[None]:
             module.enable_adapters(True)
 
 
+@torch.no_grad()
+def fold(model: nn.Module) -> None:
+    """Add what the adapters do to the weights, and leave adapters that do nothing: the model computes what it did."""
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            for adapter in module.active_adapters:
+                module.get_base_layer().weight += module.get_delta_weight(adapter)  # type: ignore[operator]
+                module.lora_B[adapter].weight.zero_()  # type: ignore[index, union-attr]
+
+
 def merge(model: nn.Module) -> None:
     """Add what the adapters do to the weights, and take the adapters out: the model is an ordinary one again."""
     for name, module in list(model.named_modules()):

@@ -118,7 +118,7 @@ def score_interval(unlearned: Documents, target: Documents, reference: Documents
     has documents of its own and is resampled by itself.
     """
     value = forget_score(unlearned.mean_nll, target.mean_nll, reference.mean_nll)
-    return Interval(value, *_percentiles(_score_draws(unlearned, target, reference)))
+    return Interval(value, *percentiles(_score_draws(unlearned, target, reference)))
 
 
 def seeds_interval(cells: Sequence[SeedCell]) -> Interval:
@@ -137,7 +137,7 @@ def seeds_interval(cells: Sequence[SeedCell]) -> Interval:
     drawn = rng.integers(len(of_target), size=(len(of_target), 1, RESAMPLES))
     resampled = np.take_along_axis(np.asarray(means), drawn, axis=1).mean(axis=(0, 1))
     value = float(np.mean([np.mean([cell.score for cell in group]) for group in by_target.values()]))
-    return Interval(value, *_percentiles(resampled))
+    return Interval(value, *percentiles(resampled))
 
 
 def mean_interval(intervals: Sequence[Interval]) -> Interval:
@@ -154,8 +154,8 @@ def gap_interval(target: Documents, reference: Documents) -> Interval:
     rows = rng.integers(len(target.ids), size=(RESAMPLES, len(target.ids)))
     paired = reference.ids == target.ids
     reference_rows = rows if paired else rng.integers(len(reference.ids), size=(RESAMPLES, len(reference.ids)))
-    gaps = _means(reference, reference_rows) - _means(target, rows)
-    return Interval(reference.mean_nll - target.mean_nll, *_percentiles(gaps))
+    gaps = resampled_nll(reference, reference_rows) - resampled_nll(target, rows)
+    return Interval(reference.mean_nll - target.mean_nll, *percentiles(gaps))
 
 
 def selective_drop(unlearned: Measurement, target: Measurement) -> Interval:
@@ -171,7 +171,7 @@ def selective_drop(unlearned: Measurement, target: Measurement) -> Interval:
         known = before[rows].sum(axis=1)
         drops.append(1 - after[rows].sum(axis=1) / np.where(known == 0, np.nan, known))
     forget, retain = (relative_drop(unlearned[name].top1, target[name].top1) for name in ("forget", "retain"))
-    return Interval(forget - max(0.0, retain), *_percentiles(drops[0] - np.maximum(0, drops[1])))
+    return Interval(forget - max(0.0, retain), *percentiles(drops[0] - np.maximum(0, drops[1])))
 
 
 def has_gap(baseline: Baseline) -> bool:
@@ -199,7 +199,7 @@ def _score_draws(unlearned: Documents, target: Documents, reference: Documents) 
     rng = np.random.default_rng(0)
     rows = rng.integers(len(unlearned.ids), size=(RESAMPLES, len(unlearned.ids)))
     reference_rows = rows if paired else rng.integers(len(reference.ids), size=(RESAMPLES, len(reference.ids)))
-    q, q0, q_star = _means(unlearned, rows), _means(target, rows), _means(reference, reference_rows)
+    q, q0, q_star = resampled_nll(unlearned, rows), resampled_nll(target, rows), resampled_nll(reference, reference_rows)
     gap = np.abs(q0 - q_star)
     return np.asarray(1 - np.abs(q - q_star) / np.where(gap == 0, np.nan, gap))
 
@@ -210,12 +210,14 @@ def _mean_of_drawn(draws: NDArray[np.float64], rng: np.random.Generator) -> NDAr
     return np.asarray(np.take_along_axis(draws, seeds, axis=0).mean(axis=0))
 
 
-def _means(documents: Documents, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def resampled_nll(documents: Documents, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean token NLL (resamples,) of each row (resamples, drawn) of document numbers."""
     nll, tokens = np.asarray(documents.nll), np.asarray(documents.tokens)
     return np.asarray(nll[rows].sum(axis=1) / tokens[rows].sum(axis=1))
 
 
-def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+def percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The ends of the interval that holds `CONFIDENCE` of the values, those that are no number left out."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)
