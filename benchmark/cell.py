@@ -23,7 +23,7 @@ from benchmark.memory_plan import MemoryPlan
 from benchmark.method import Request, Unsupported
 from benchmark.model import LanguageModel, load_model
 from benchmark.preparation import prepare
-from benchmark.record import Cost, OperatingPoint, Record, Spec, Status, Step
+from benchmark.record import Cost, OperatingPoint, Protocol, Record, Spec, Status, Step
 from benchmark.remedies import remedies
 from benchmark.removal import Removal, request_task
 from benchmark.snapshot import changed_elements, restore, tensors
@@ -194,7 +194,7 @@ def _operating_points(chosen: Sequence[Chosen], lm: LanguageModel, yardstick: Ya
     for choice in chosen:
         if choice.step not in measured:
             measured[choice.step] = _operating_point(choice, lm, yardstick, cell.loading, choice.step in headline)
-        yield measured[choice.step].model_copy(update={"budget": choice.budget})
+        yield _at_budget(measured[choice.step], choice.budget, cell.spec.protocol)
 
 
 def _operating_point(choice: Chosen, lm: LanguageModel, yardstick: Yardstick, loading: Loading, headline: bool) -> OperatingPoint:
@@ -218,7 +218,13 @@ def _operating_point(choice: Chosen, lm: LanguageModel, yardstick: Yardstick, lo
 def _fixed_point(cell: Cell, yardstick: Yardstick, lm: LanguageModel, cost: Cost) -> tuple[OperatingPoint, ...]:
     changed = changed_elements(tensors(lm.model), load_model(yardstick.target, cell.loading).model.state_dict())
     point = _point(Chosen(0.0, cost=cost), lm, yardstick, changed, cell.loading, headline=True)
-    return tuple(point.model_copy(update={"budget": budget}) for budget in cell.spec.protocol.budgets)
+    return tuple(_at_budget(point, budget, cell.spec.protocol) for budget in cell.spec.protocol.budgets)
+
+
+def _at_budget(point: OperatingPoint, budget: float, protocol: Protocol) -> OperatingPoint:
+    """The point as that of one budget; what is measured at the headline budget alone stands there alone."""
+    alone = {} if budget == protocol.headline else {"divergence": None, "utility": None, "panel": None}
+    return point.model_copy(update={"budget": budget, **alone})
 
 
 def _point(choice: Chosen, lm: LanguageModel, yardstick: Yardstick, changed: int, loading: Loading, headline: bool) -> OperatingPoint:

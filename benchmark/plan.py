@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark import registry, utility
+from benchmark import panel, registry, utility
 from benchmark.cell import Cell
 from benchmark.corpus import load_corpus
 from benchmark.errors import InputError, unknown_name
@@ -44,8 +44,8 @@ class Options:
     """`method.field=value`."""
     plugins: Sequence[Path] = ()
     protocol: Protocol = field(default_factory=Protocol)
-    panel: tuple[str, ...] = ()
-    """Metrics measured beside the scores."""
+    panel: str = panel.NONE
+    """Metrics measured beside the scores: core, full, none, or names separated by commas."""
     loading: Loading = ON_CPU
     memory: int | None = None
     """Bytes that a cell may use; None: what is free."""
@@ -169,7 +169,7 @@ def _cells(asked: _Asked, target: _Target, runs: Sequence[_Run], options: Option
             tuple(options.plugins),
             options.loading,
             out,
-            panel=options.panel,
+            panel=panel.asked(options.panel),
             memory=options.memory,
             gradient_checkpointing=options.gradient_checkpointing,
             removal=options.removal,

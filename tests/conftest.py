@@ -71,7 +71,7 @@ def request_for() -> Callable[..., Request]:
 @pytest.fixture
 def no_plugin_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a test registers is gone after it."""
-    for name in ("_methods", "_tasks", "_plugins"):
+    for name in ("_methods", "_tasks", "_metrics", "_plugins"):
         registry.methods()
         monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
 

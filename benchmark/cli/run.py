@@ -88,7 +88,6 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> int:
     """Run methods on tasks and publish the leaderboard; only what is not on record yet is run."""
-    from benchmark import panel as panels
     from benchmark import progress, runner
     from benchmark import utility as utilities
     from benchmark.loading import Loading
@@ -111,7 +110,7 @@ def run(
         settings=set_,
         plugins=plugin,
         protocol=Protocol.model_validate({**(QUICK if quick else {}), **limited, "utility": asked}),
-        panel=panels.asked(panel),
+        panel=panel,
         memory=in_bytes(memory),
         gradient_checkpointing=gradient_checkpointing,
         loading=loading,
