@@ -10,6 +10,7 @@ import pytest
 from records import Removes, documents, environment, original, record, retrained, spec, suite
 
 from benchmark import scores
+from benchmark.comparison import Rank
 from benchmark.errors import InputError
 from benchmark.leaderboard import Board, Row, board, rows
 from benchmark.leaderboard.document import sections
@@ -20,12 +21,12 @@ from benchmark.record import Cost, Protocol, Record, Setting, TextOrigin
 HALF = ((0.01, 0.2), (0.04, 0.5))
 
 
-def places(table: TaskTable) -> list[tuple[str | None, str]]:
-    return [(ranked.rank, ranked.row.label) for ranked in table.rows]
+def places(table: TaskTable) -> list[tuple[int | None, str]]:
+    return [(ranked.rank and ranked.rank.best, ranked.row.label) for ranked in table.rows]
 
 
-def overall_places(built: Board) -> list[tuple[str | None, str]]:
-    return [(row.rank, row.label) for row in built.overall]
+def overall_places(built: Board) -> list[tuple[int | None, str]]:
+    return [(row.rank and row.rank.best, row.label) for row in built.overall]
 
 
 def row_of(records: Sequence[Record], label: str) -> Row:
@@ -78,27 +79,35 @@ def test_references_come_first_and_methods_by_score() -> None:
     assert places(table) == [
         (None, "retrained"),
         (None, "original"),
-        ("1", "gradient-difference"),
-        ("2", "fragile"),
-        ("3", "gradient-ascent"),
-        ("4", "selective-pruning"),
-        ("5", "random-pruning"),
-        ("6", "wrecking"),
+        (1, "gradient-difference"),
+        (2, "fragile"),
+        (3, "gradient-ascent"),
+        (3, "selective-pruning"),
+        (5, "random-pruning"),
+        (6, "wrecking"),
     ]
 
 
-def test_scores_that_print_the_same_share_a_rank() -> None:
+def test_methods_that_cannot_be_told_apart_share_a_rank() -> None:
+    """The noise floor is 0.05 of the gap: however certain, a smaller difference is none."""
     cells = [
-        record(spec("dear"), ((0.04, 0.5012),), flops=10**12),
-        record(spec("cheap"), ((0.04, 0.4988),), flops=10**9),
-        record(spec("worse"), ((0.04, 0.4),)),
-        record(spec("alike"), ((0.04, 0.4),)),
+        record(spec("dear"), ((0.04, 0.50),), flops=10**12),
+        record(spec("cheap"), ((0.04, 0.50),), flops=10**9),
+        record(spec("near"), ((0.04, 0.46),)),
+        record(spec("between"), ((0.04, 0.42),)),
         record(spec("last"), ((0.04, 0.1),)),
     ]
     built = board([original(), *cells])
-    expected = [(None, "original"), ("1=", "cheap"), ("1=", "dear"), ("3=", "alike"), ("3=", "worse"), ("5", "last")]
+    expected = [(None, "original"), (1, "cheap"), (1, "dear"), (1, "near"), (3, "between"), (5, "last")]
     assert places(built.tasks[0]) == expected
     assert overall_places(built) == expected
+    assert [row.rank and row.rank.worst for row in built.overall] == [None, 3, 3, 4, 4, 5]
+    assert built.score_floor == built.tasks[0].score_floor == pytest.approx(0.05)
+    told = {frozenset((each.first, each.second)): each for each in built.comparisons}
+    assert len(told) == 10
+    assert abs(told[frozenset(("cheap", "between"))].difference) == pytest.approx(0.08)
+    assert told[frozenset(("cheap", "near"))].adjusted_p < 0.05
+    assert not told[frozenset(("cheap", "near"))].told_apart
 
 
 def test_a_missing_cell_is_never_averaged_over() -> None:
@@ -117,12 +126,12 @@ def test_a_missing_cell_is_never_averaged_over() -> None:
 
 def test_a_task_that_was_not_run_is_a_missing_cell() -> None:
     built = board([original(), original("books"), record(spec("both")), record(spec("both", "books")), record(spec("one"), ((0.04, 0.9),))])
-    assert overall_places(built) == [(None, "original"), ("1", "both"), (None, "one")]
+    assert overall_places(built) == [(None, "original"), (1, "both"), (None, "one")]
     assert built.overall[-1].missing == "books: no record"
 
 
 def test_the_overall_mean_is_that_of_the_tasks() -> None:
-    best = next(row for row in board(suite()).overall if row.rank == "1")
+    best = next(row for row in board(suite()).overall if row.rank == Rank(1, 1))
     values = [best.scores[task] or 0.0 for task in ("arxiv", "books", "books-domain")]
     assert best.mean is not None
     assert best.mean.value == pytest.approx(sum(values) / 3)
@@ -134,7 +143,7 @@ def test_the_overall_mean_is_that_of_the_tasks() -> None:
 def test_what_did_not_run_through_is_shown_with_its_reason_and_not_ranked(status: str) -> None:
     cell = record(spec("broken"), status=status, reason="the reason")  # type: ignore[arg-type]
     table = board([original(), record(spec()), cell]).tasks[0]
-    assert places(table) == [(None, "original"), ("1", "ascent"), (None, "broken")]
+    assert places(table) == [(None, "original"), (1, "ascent"), (None, "broken")]
     row = table.rows[-1].row
     assert (row.status, row.reason, row.points, row.expense) == (status, "the reason", (), None)
 
@@ -156,7 +165,7 @@ def moved(cell: Record, nll: float) -> Record:
 def test_a_destroyed_model_ranks_below_the_untouched_one() -> None:
     wrecked = moved(record(spec("wrecking")), 9.0)
     built = board([original(), record(spec("idle"), ()), wrecked])
-    assert places(built.tasks[0]) == [(None, "original"), ("1", "idle"), ("2", "wrecking")]
+    assert places(built.tasks[0]) == [(None, "original"), (1, "idle"), (2, "wrecking")]
     headline = built.tasks[0].rows[-1].row.headline
     assert headline is not None
     assert headline.score is not None
@@ -172,7 +181,7 @@ def test_a_table_with_a_misplaced_reference_row_is_not_published(misplaced: Reco
 def test_an_approximate_reference_has_no_retrained_row() -> None:
     cells = [original(kind="approximate"), retrained(kind="approximate"), record(spec(), kind="approximate")]
     table = board(cells).tasks[0]
-    assert places(table) == [(None, "retrained"), (None, "original"), ("1", "ascent")]
+    assert places(table) == [(None, "retrained"), (None, "original"), (1, "ascent")]
     assert table.rows[0].row.status == "declined"
     assert table.rows[2].row.divergence is None
 
@@ -185,7 +194,7 @@ def test_a_task_without_a_reference_has_no_scores_and_does_not_count() -> None:
     assert not table.gaps
     assert all(ranked.rank is None for ranked in table.rows)
     assert all(ranked.row.headline is None or ranked.row.headline.score is None for ranked in table.rows)
-    best = next(row for row in built.overall if row.rank == "1")
+    best = next(row for row in built.overall if row.rank == Rank(1, 1))
     assert list(best.scores) == ["arxiv", "books"]
     assert best.mean is not None
     assert best.mean.value == best.documents_mean

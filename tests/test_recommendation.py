@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from records import Kind, measurement, moved, original, record, retrained, spec
+from records import Kind, harmed, measurement, moved, original, record, retrained, spec
 
 from benchmark import scores
 from benchmark.leaderboard.advice import advice, advice_section
@@ -49,10 +49,27 @@ def test_the_best_inside_the_headline_budget_is_recommended() -> None:
     told = recommended(GOOD)
     assert [candidate.row.method for candidate in told.candidates] == ["codebook", "ascent", "pruning"]
     assert told.chosen is not None
-    assert (told.chosen.row.method, told.chosen.place, told.chosen.step) == ("codebook", "1", 1)
+    assert (told.chosen.row.method, told.chosen.place, told.chosen.step) == ("codebook", 1, 1)
     assert told.chosen.merit.value == pytest.approx(0.7)
     assert told.elsewhere[0][:2] == (0.01, "ascent")
     assert told.elsewhere[1][:2] == (0.2, "pruning")
+
+
+@pytest.mark.parametrize("kind", ["approximate", "none"])
+def test_what_is_far_above_the_budget_on_test_is_not_recommended(kind: Kind) -> None:
+    """With a forget score and without: it counts as nothing forgotten."""
+    records = asked(GOOD, kind)
+    told = recommend([harmed(each, 0.2) if each.spec.method == "codebook" else each for each in records])
+    assert told is not None
+    assert told.chosen is not None
+    assert told.chosen.row.method == "ascent"
+    assert (told.candidates[-1].row.method, told.candidates[-1].merit) == ("codebook", (0, 0, 0))
+    assert told.candidates[-1].damage == pytest.approx(0.2)
+
+
+def test_methods_that_cannot_be_told_apart_share_a_place() -> None:
+    told = recommended({"one": ((0.02, 0.5),), "two": ((0.02, 0.5),), "far": ((0.02, 0.1),)})
+    assert [(candidate.row.method, candidate.place) for candidate in told.candidates] == [("one", 1), ("two", 1), ("far", 3)]
 
 
 def test_a_method_that_leaves_a_module_behind_is_passed_over_with_a_word() -> None:

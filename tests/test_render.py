@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from records import original, record, spec, suite
+from records import Removes, harmed, original, record, spec, suite
 from rich.console import Console
 
 from benchmark import store
@@ -21,7 +21,7 @@ from benchmark.leaderboard.document import sections
 from benchmark.leaderboard.export import to_csv, to_json
 from benchmark.leaderboard.markdown import markdown
 from benchmark.leaderboard.page import html
-from benchmark.record import Record
+from benchmark.record import OperatingPoint, Record
 from benchmark.scores import Interval
 
 
@@ -57,7 +57,8 @@ def test_csv_has_the_records_numbers_to_the_last_bit(files: dict[str, bytes]) ->
             row = ranked.row
             line = lines[table.task, row.label]
             assert line["status"] == row.status
-            assert line["rank"] == (ranked.rank or "")
+            assert line["rank"] == ("" if ranked.rank is None else str(ranked.rank.best))
+            assert line["rank_worst"] == ("" if ranked.rank is None else str(ranked.rank.worst))
             if row.headline is None or row.headline.score is None or row.expense is None:
                 assert line["forget_score_at_5_percent"] == ""
                 assert line["reason"] == row.reason
@@ -97,10 +98,11 @@ def test_markdown_shows_the_boards_numbers_in_its_order(files: dict[str, bytes])
     text = files["leaderboard.md"].decode()
     built = board(suite())
     shown = table_after(text, "Overall")
-    assert [cells[:3] for cells in shown] == [[row.rank or "", row.label, formats.interval(row.mean)] for row in built.overall]
+    told = [[formats.rank(row.rank), row.name, formats.rank_interval(row.rank), formats.interval(row.mean)] for row in built.overall]
+    assert [cells[:4] for cells in shown] == told
     scores = table_after(text, "arxiv")
     assert [cells[1] for cells in scores] == [ranked.row.label for ranked in built.tasks[0].rows]
-    assert scores[2][3] == formats.interval(built.tasks[0].rows[2].row.points[1].score)
+    assert scores[2][4] == formats.interval(built.tasks[0].rows[2].row.points[1].score)
     assert text.index("## Overall") < text.index("## arxiv") < text.index("## Not ranked") < text.index("## How to read this")
 
 
@@ -109,7 +111,8 @@ def test_markdown_states_the_rule_the_data_and_the_hardware(files: dict[str, byt
     for said in (
         "best validation forget score",
         "reported on the test half",
-        "share a rank",
+        "methods that cannot be told apart share it",
+        "a difference in score of up to 0.050, the mean over tasks of the noise floor, is none",
         "percentile bootstrap over 12 forget documents",
         "fingerprint mmmmmmmmmmmm",
         "data fingerprint dddddddddddd",
@@ -195,6 +198,27 @@ def test_the_terminal_table_fits(files: dict[str, bytes]) -> None:
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 120
     assert "gradient-difference" in text
     assert "fragile: books: failed" in text
+
+
+def test_the_terminal_table_of_six_tasks_fits_with_marks_and_long_names() -> None:
+    tasks = [f"{domain}{kind}" for domain in ("arxiv", "books", "github") for kind in ("", "-domain")]
+    cells = []
+    for task in tasks:
+        removes: Removes = "domain" if task.endswith("-domain") else "documents"
+        cells += [record(spec(f"method-{index}", task), ((0.04, 0.3),), removes=removes, flops=10**11) for index in range(20)]
+        cells.append(harmed(record(spec("weighted-ascent-of-long-name", task), ((0.04, 0.9),), removes=removes), 0.3))
+    slow = [each.model_copy(update={"operating_points": tuple(slowed(point) for point in each.operating_points)}) for each in cells]
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(render.terminal_table(board(slow)))
+    text = console.export_text()
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 120
+    assert text.count("7,407") == 21, "six times 1,234.5 seconds, not cut short"
+    assert "0.00‡" in text
+    assert "‡ above 2 times the budget: counts as 0" in text
+
+
+def slowed(point: OperatingPoint) -> OperatingPoint:
+    return point.model_copy(update={"cost": point.cost.model_copy(update={"seconds": 1234.5})})
 
 
 def test_exports_are_pure() -> None:

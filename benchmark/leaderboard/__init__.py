@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from benchmark.comparison import Comparison
 from benchmark.leaderboard.comparable import comparable
 from benchmark.leaderboard.overall import OverallRow, overall
 from benchmark.leaderboard.rows import Row as Row
@@ -25,6 +26,10 @@ class Board:
     tasks: tuple[TaskTable, ...]
     """Document tasks, then domain tasks."""
     overall: tuple[OverallRow, ...]
+    comparisons: tuple[Comparison, ...]
+    """Of every pair of ranked methods, by their means over the tasks."""
+    score_floor: float
+    """Differences in mean score up to this are none."""
     environments: tuple[Environment, ...]
     """One of each kind: they differ in more than time."""
     first: str
@@ -61,12 +66,15 @@ def board(records: Iterable[Record]) -> Board:
     times = sorted(record.environment.time for record in kept)
     spec = kept[0].spec
     seeds = sorted({record.spec.target_seed for record in kept})
+    summed_up = overall(tasks)
     return Board(
         model=spec.model,
         model_fingerprints={seed: next(r.spec.model_fingerprint for r in kept if r.spec.target_seed == seed) for seed in seeds},
         protocol=spec.protocol,
         tasks=tasks,
-        overall=overall(tasks),
+        overall=summed_up.rows,
+        comparisons=summed_up.comparisons,
+        score_floor=summed_up.score_floor,
         environments=_environments(kept),
         first=times[0],
         last=times[-1],

@@ -139,7 +139,7 @@ def _signed(change: float) -> str:
 def _cells(candidate: Candidate) -> tuple[str, ...]:
     expense = candidate.row.expense
     return (
-        candidate.place,
+        str(candidate.place),
         candidate.row.label,
         formats.interval(candidate.merit),
         formats.percent(candidate.damage),

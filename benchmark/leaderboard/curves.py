@@ -71,9 +71,10 @@ def _score_curves(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: St
 
 
 def _score_legend(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: Strokes) -> None:
-    values = [(ranked, ranked.row.headline.score if ranked.row.headline else None) for ranked in shown]
+    values = [(ranked, ranked.row.score) for ranked in shown]
     lows, highs = [score.low for _, score in values if score], [score.high for _, score in values if score]
-    _rows(axes, [(ranked, score and score.value) for ranked, score in values], strokes)
+    marks = {ranked.row.label: ranked.row.headline.mark for ranked in shown if ranked.row.headline is not None}
+    _rows(axes, [(ranked, score and score.value) for ranked, score in values], strokes, marks)
     for index, (ranked, score) in enumerate(values):
         if score is not None:
             axes.plot((score.low, score.high), (index, index), color=strokes[ranked.row.label].colour, linewidth=1.6, zorder=1)
@@ -110,7 +111,7 @@ def drop_curves(axes: Axes, shown: Sequence[Ranked], strokes: Strokes) -> None:
 def drop_legend(axes: Axes, shown: Sequence[Ranked], strokes: Strokes) -> None:
     """List the same with the largest difference of the two drops."""
     values = [(ranked, _largest_difference(ranked.row)) for ranked in shown]
-    _rows(axes, values, strokes)
+    _rows(axes, values, strokes, marks={})
     for index, (ranked, value) in enumerate(values):
         if value is not None:
             axes.plot((0, value), (index, index), color=strokes[ranked.row.label].colour, linewidth=1.0, zorder=1)
@@ -129,7 +130,7 @@ def _largest_difference(row: Row) -> float | None:
     return None if any(map(math.isnan, values)) else sum(values) / len(values)
 
 
-def _rows(axes: Axes, values: Sequence[tuple[Ranked, float | None]], strokes: Strokes) -> None:
+def _rows(axes: Axes, values: Sequence[tuple[Ranked, float | None]], strokes: Strokes, marks: Mapping[str, str]) -> None:
     """One method a line from the top: rank, name, a sample of its stroke, its mark and its number."""
     across = axes.get_yaxis_transform()
     for index, (ranked, value) in enumerate(values):
@@ -140,8 +141,8 @@ def _rows(axes: Axes, values: Sequence[tuple[Ranked, float | None]], strokes: St
         axes.plot(-0.065, index, color=stroke.colour, marker=stroke.marker, markersize=6, transform=across, clip_on=False)
         if value is not None:
             _mark(axes, value, index, stroke)
-        axes.annotate(formats.number(value), (1.02, index), xycoords=across, va="center", ha="left")
-    axes.set_yticks(range(len(values)), [f"{ranked.rank or ''}  {ranked.row.label}" for ranked, _ in values])
+        axes.annotate(f"{formats.number(value)}{marks.get(ranked.row.label, '')}", (1.02, index), xycoords=across, va="center", ha="left")
+    axes.set_yticks(range(len(values)), [f"{formats.rank(ranked.rank)}  {ranked.row.label}" for ranked, _ in values])
     axes.tick_params(axis="y", length=0, pad=38)
     axes.set_ylim(max(len(values), 4) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)

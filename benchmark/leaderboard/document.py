@@ -7,6 +7,7 @@ from benchmark.leaderboard.advice import advice_section
 from benchmark.leaderboard.legend import overall_rules, preamble, reading
 from benchmark.leaderboard.overall import OverallRow
 from benchmark.leaderboard.recommendation import Recommendation
+from benchmark.leaderboard.rows import Row
 from benchmark.leaderboard.section import Section, Table
 from benchmark.leaderboard.task_section import task_section
 from benchmark.leaderboard.utility_section import utility_section
@@ -44,16 +45,16 @@ def overall_table(board: Board) -> Table:
     domain = any(table.removes == "domain" for table in board.tasks)
     prepared = any(row.prepare_flops for row in board.overall)
     header = ["#", "method"]
-    header += ["mean score"] if tasks else []
+    header += ["rank interval", "mean score"] if tasks else []
     header += ["documents", "domains"] if split else []
     header += tasks
     header += ["max difference"] if domain else []
 
     def cells(row: OverallRow) -> tuple[str, ...]:
-        told = [row.rank or "", row.label]
-        told += [formats.interval(row.mean)] if tasks else []
+        told = [formats.rank(row.rank), row.name]
+        told += [formats.rank_interval(row.rank), formats.interval(row.mean) + row.mark] if tasks else []
         told += [formats.number(row.documents_mean), formats.number(row.domain_mean)] if split else []
-        told += [formats.number(row.scores[task]) for task in tasks]
+        told += [formats.number(row.scores[task]) + row.marks[task] for task in tasks]
         told += [formats.number(row.max_difference)] if domain else []
         told += [formats.count(row.flops), formats.seconds(row.seconds)]
         return (*told, formats.count(row.prepare_flops)) if prepared else tuple(told)
@@ -66,7 +67,7 @@ def _insertions(board: Board) -> tuple[Section, ...]:
     """What putting a module in costs, a row a task and method that does; nothing where none does."""
     rows = tuple(
         (
-            ranked.row.label,
+            ranked.row.name,
             table.task,
             formats.percent(cost.damage),
             formats.number(cost.forget_rise, 3),
@@ -84,11 +85,18 @@ def _insertions(board: Board) -> tuple[Section, ...]:
 
 def _unranked(board: Board) -> Section:
     rows = tuple(
-        (table.task, ranked.row.label, ranked.row.status, ranked.row.reason or "no reason was given")
+        (table.task, ranked.row.name, *_why_unranked(ranked.row))
         for table in board.tasks
         for ranked in table.rows
-        if ranked.row.status != "ok"
+        if ranked.row.status != "ok" or ranked.row.missing_target_seeds
     )
     if not rows:
         return Section("Not ranked", (("None", "every cell ran."),))
     return Section("Not ranked", (), (Table("", ("task", "method", "status", "reason"), rows, prose=True),))
+
+
+def _why_unranked(row: Row) -> tuple[str, str]:
+    """Its status, and the reason."""
+    if row.status != "ok":
+        return row.status, row.reason or "no reason was given"
+    return "incomplete", f"no record of target seed {', '.join(map(str, row.missing_target_seeds))}, of which other methods have one"

@@ -43,7 +43,9 @@ def _csv_row(table: TaskTable, ranked: Ranked) -> dict[str, Cell]:
         "method": row.method,
         "label": row.label,
         "hyperparameters": json.dumps(row.hyperparameters, sort_keys=True),
-        "rank": ranked.rank,
+        "control": row.control,
+        "rank": None if ranked.rank is None else ranked.rank.best,
+        "rank_worst": None if ranked.rank is None else ranked.rank.worst,
         "status": row.status,
         "reason": row.reason,
         "target_seeds": " ".join(map(str, row.target_seeds)),
@@ -56,7 +58,9 @@ def _csv_row(table: TaskTable, ranked: Ranked) -> dict[str, Cell]:
             f"forget_score_{at}": score and score.value,
             f"forget_score_{at}_low": score and score.low,
             f"forget_score_{at}_high": score and score.high,
+            f"forget_score_counted_{at}": point.counted and point.counted.value,
             f"utility_damage_{at}": point.damage,
+            f"utility_damage_largest_{at}": point.largest_damage,
             f"step_{at}": point.step,
         }
     cells |= {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from benchmark.leaderboard.ranking import DECIMALS
+from benchmark.comparison import Rank
 from benchmark.scores import Interval
 
 DASH = "–"  # noqa: RUF001 -- what a missing value looks like
+
+DECIMALS = 2
+"""Of scores."""
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 
@@ -18,6 +21,18 @@ def number(value: float | None, decimals: int = DECIMALS) -> str:
 def interval(value: Interval | None) -> str:
     """`0.62 [0.55, 0.69]`."""
     return DASH if value is None else f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
+
+
+def rank(value: Rank | None) -> str:
+    """`3`, nothing for a row without one."""
+    return "" if value is None else str(value.best)
+
+
+def rank_interval(value: Rank | None) -> str:
+    """`3 to 7`, or `3`; nothing for a row without one."""
+    if value is None:
+        return ""
+    return f"{value.best} to {value.worst}" if value.worst > value.best else str(value.best)
 
 
 def percent(share: float | None) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from benchmark.leaderboard import Board, formats
+from benchmark.leaderboard.controls import control_facts
+from benchmark.leaderboard.overstep import ABOVE, FAR_ABOVE, INADMISSIBLE
 from benchmark.leaderboard.rows import SETS
 from benchmark.leaderboard.task_table import TaskTable
 from benchmark.record import Setting, TextOrigin
@@ -24,7 +26,15 @@ REFERENCES = {
     "none": "none: there is no retrained model, and nothing stands in for one",
     None: "none: no cell of this task could be measured",
 }
-TIES = "Scores that print the same share a rank; among them the one with fewer FLOPs stands first."
+RANKS = (
+    "one more than the number of methods told to be better, so that methods that cannot be told apart share it. The rank interval is"
+    f" where the true rank lies, for all methods at once with {CONFIDENCE:.0%} confidence. Every two methods are compared on the same"
+    " documents and target seeds (Student's t on jackknife values, Holm's correction over all pairs)"
+)
+MARKS = (
+    f"{ABOVE}: damage on test is above the budget. {FAR_ABOVE}: it is more than {INADMISSIBLE:g} times the budget; in means and ranks such"
+    " a run counts as 0, what doing nothing scores, or as its own score if that is lower. Of several runs one is enough for the mark"
+)
 SELECTION = (
     "at each utility budget, the step with the best validation forget score whose validation utility damage is within the budget"
     " is chosen; it is reported on the test half, where its damage may come out above the budget"
@@ -48,7 +58,10 @@ def overall_rules(board: Board) -> Facts:
         names = ", ".join(table.task for table in scored)
         facts += [
             ("Mean", f"over {names}, each counted once; no mean where a score is missing. Its interval takes the tasks as independent."),
-            ("Order", f"by mean score. {TIES} {_sentence(BRACKETS)}; methods without a mean come last, without a rank."),
+            ("Order", f"by mean score. {_sentence(BRACKETS)}; methods without a mean come last, without a rank."),
+            ("Rank", f"{RANKS}{_floor(board.score_floor, 'the mean over tasks of the noise floor')}."),
+            ("Marks", f"{MARKS}; the table of its task shows what was measured."),
+            *control_facts(board),
         ]
     else:
         facts.append(("Order", "by max difference; without forget scores there are no ranks."))
@@ -75,7 +88,9 @@ def task_rules(board: Board, table: TaskTable) -> Facts:
     if table.unscored is None:
         facts += [
             ("Chosen", f"{SELECTION}."),
-            ("Order", f"by score at {formats.budget(board.budget)}. {TIES} {_sentence(BRACKETS)}."),
+            ("Order", f"by score at {formats.budget(board.budget)}, as it counts. {_sentence(BRACKETS)}."),
+            ("Rank", f"as overall, by this task alone{_floor(table.score_floor, 'the noise floor')}."),
+            ("Marks", "as overall; the scores are shown as measured."),
             ("Intervals", _intervals(table)),
         ]
     else:
@@ -165,6 +180,11 @@ def _model(board: Board) -> str:
 def _headline(board: Board) -> str:
     budget = formats.budget(board.budget)
     return f"forget score on the test half at {budget} utility damage; 1 is a model that never saw the forget set, 0 the untouched one."
+
+
+def _floor(score: float, what: str) -> str:
+    """Up to which difference there is none."""
+    return f"; a difference in score of up to {formats.number(score, 3)}, {what}, is none" if score else ""
 
 
 def _reference(table: TaskTable) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark import scores
-from benchmark.leaderboard.ranking import Contender, rank
+from benchmark.comparison import Comparison, Rank
+from benchmark.leaderboard.overstep import FAR_ABOVE
+from benchmark.leaderboard.ranking import Contender, ranking
 from benchmark.leaderboard.rows import REFERENCES, Row
 from benchmark.leaderboard.task_table import TaskTable
 from benchmark.scores import Interval
@@ -16,11 +18,15 @@ from benchmark.scores import Interval
 class OverallRow:
     """One method with one set of hyper-parameters over all tasks."""
 
-    rank: str | None
+    rank: Rank | None
     method: str
     label: str
+    control: bool
+    """Whether it never looks at the forget set."""
     scores: Mapping[str, float | None]
-    """Headline forget score by task, for the tasks that have scores."""
+    """Headline forget score by task as it counts, for the tasks that have scores."""
+    marks: Mapping[str, str]
+    """By task: whether a run is above the budget on test, or so far above that it does not count."""
     mean: Interval | None
     """Of all of them; None if any is missing."""
     documents_mean: float | None
@@ -36,29 +42,55 @@ class OverallRow:
     """Which cells are missing, and why."""
 
     @property
+    def name(self) -> str:
+        """The label, and whether it is a control."""
+        return f"{self.label} (control)" if self.control else self.label
+
+    @property
+    def mark(self) -> str:
+        """Of the mean: whether any of its cells does not count."""
+        return FAR_ABOVE if FAR_ABOVE in self.marks.values() else ""
+
+    @property
     def is_reference(self) -> bool:
         """Whether it is a bracket rather than a method."""
         return self.method in REFERENCES
 
 
-def overall(tasks: Sequence[TaskTable]) -> tuple[OverallRow, ...]:
+@dataclass(frozen=True)
+class Overall:
+    """The methods over all tasks."""
+
+    rows: tuple[OverallRow, ...]
     """References, then the methods with a score on every task that has scores, best first, then the others."""
+    comparisons: tuple[Comparison, ...]
+    """Of every pair of methods that are ranked."""
+    score_floor: float
+    """Differences in mean score up to this are none: the mean of the tasks' own."""
+
+
+def overall(tasks: Sequence[TaskTable]) -> Overall:
+    """Sum up and rank."""
     cells = {(ranked.row.label, table.task): ranked.row for table in tasks for ranked in table.rows}
-    labels = sorted({label for label, _ in cells})
-    summed = [
-        _overall_row(tasks, {table.task: cells[label, table.task] for table in tasks if (label, table.task) in cells}) for label in labels
-    ]
-    brackets = sorted((row for row in summed if row.is_reference), key=lambda row: REFERENCES.index(row.method))
-    contenders, rest = [], []
-    for row in summed:
-        if row.is_reference:
-            continue
-        if row.mean is not None and row.flops is not None:
-            contenders.append(Contender(row.mean.value, row.flops, row.label, row))
-        else:
-            rest.append(row)
+    scored = [table for table in tasks if table.unscored is None]
+    summed = {
+        label: _overall_row(tasks, {table.task: cells[label, table.task] for table in tasks if (label, table.task) in cells})
+        for label in sorted({label for label, _ in cells})
+    }
+    brackets = sorted((row for row in summed.values() if row.is_reference), key=lambda row: REFERENCES.index(row.method))
+    floor = sum(table.score_floor for table in scored) / len(scored) if scored else 0.0
+    placed = ranking(
+        (
+            Contender(label, row.mean.value, row.flops, [cells[label, table.task].cells for table in scored])
+            for label, row in summed.items()
+            if not row.is_reference and row.mean is not None and row.flops is not None
+        ),
+        floor,
+    )
+    rest = [row for label, row in summed.items() if not row.is_reference and label not in placed.ranks]
     rest.sort(key=lambda row: (row.missing is not None, -(row.max_difference or 0.0), row.label))
-    return (*brackets, *(replace(row, rank=place) for place, row in rank(contenders)), *rest)
+    ranked = (replace(summed[label], rank=placed.ranks[label]) for label in placed.labels)
+    return Overall((*brackets, *ranked, *rest), placed.comparisons, floor)
 
 
 def _overall_row(tasks: Sequence[TaskTable], cells: Mapping[str, Row]) -> OverallRow:
@@ -75,7 +107,9 @@ def _overall_row(tasks: Sequence[TaskTable], cells: Mapping[str, Row]) -> Overal
         rank=None,
         method=some.method,
         label=some.label,
+        control=some.control,
         scores={task: score and score.value for task, score in scored.items()},
+        marks={task: row.headline.mark if (row := cells.get(task)) is not None and row.headline is not None else "" for task in scored},
         mean=_mean_score(list(scored.values())),
         documents_mean=_value(_mean_score(by_kind["documents"])),
         domain_mean=_value(_mean_score(by_kind["domain"])),
@@ -95,11 +129,13 @@ def _missing(tasks: Sequence[TaskTable], cells: Mapping[str, Row]) -> str | None
             told.append(f"{table.task}: no record")
         elif row.status != "ok":
             told.append(f"{table.task}: {row.status}")
+        elif row.missing_target_seeds:
+            told.append(f"{table.task}: no record of target seed {', '.join(map(str, row.missing_target_seeds))}")
     return ", ".join(told) or None
 
 
 def _score(row: Row | None) -> Interval | None:
-    return None if row is None or row.headline is None else row.headline.score
+    return None if row is None else row.score
 
 
 def _value(interval: Interval | None) -> float | None:

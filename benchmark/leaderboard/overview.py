@@ -16,7 +16,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from benchmark.leaderboard import Board, formats
-from benchmark.leaderboard.ranking import DECIMALS
 from benchmark.leaderboard.strokes import Stroke
 from benchmark.leaderboard.task_table import TaskTable
 
@@ -62,7 +61,7 @@ def overview_figure(board: Board, strokes: Mapping[str, Stroke]) -> Figure:
     )
     spots: defaultdict[tuple[float, float], list[str]] = defaultdict(list)
     for mark in marks:
-        spots[mark.flops or left, round(mark.score, DECIMALS)].append(mark.label)
+        spots[mark.flops or left, round(mark.score, formats.DECIMALS)].append(mark.label)
     _label(figure, axes, [("\n".join(labels), across, up) for (across, up), labels in spots.items()])
     return figure
 
@@ -72,8 +71,8 @@ def _marks(tables: Sequence[TaskTable]) -> list[Mark]:
     found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for table in tables:
         for row in (ranked.row for ranked in table.rows if ranked.rank is not None):
-            if row.expense is not None and row.headline is not None and row.headline.score is not None:
-                found[row.label].append((row.expense.flops, row.headline.score.value))
+            if row.expense is not None and row.score is not None:
+                found[row.label].append((row.expense.flops, row.score.value))
     marks = [
         Mark(label, sum(flops for flops, _ in cells) / len(cells), sum(score for _, score in cells) / len(cells))
         for label, cells in found.items()

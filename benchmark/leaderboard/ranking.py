@@ -1,32 +1,40 @@
-"""Ranks: best first, and shared by scores that print the same."""
+"""The order of rows by their scores, and the ranks that they share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import groupby
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-DECIMALS = 2
-"""Scores are printed, and compared, to this many."""
-
-T = TypeVar("T")
+from benchmark.comparison import Comparison, Rank, compare, ranks
+from benchmark.scores import SeedCell
 
 
-class Contender(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Contender:
     """Something to be ranked."""
 
+    label: str
     score: float
-    cost: float
-    name: str
-    item: T
+    """Mean over the tasks of its cells."""
+    flops: float
+    cells: Sequence[Sequence[SeedCell]]
+    """Task by task."""
 
 
-def rank(contenders: Iterable[Contender[T]]) -> list[tuple[str, T]]:
-    """Places in order: `1=`, `1=`, `3`. Among equals the cheaper comes first, then by name."""
-    ordered = sorted(contenders, key=lambda contender: (-round(contender.score, DECIMALS), contender.cost, contender.name))
-    placed: list[tuple[str, T]] = []
-    for _, tied in groupby(ordered, key=lambda contender: round(contender.score, DECIMALS)):
-        group = list(tied)
-        place = f"{len(placed) + 1}" + ("=" if len(group) > 1 else "")
-        placed += [(place, contender.item) for contender in group]
-    return placed
+@dataclass(frozen=True)
+class Ranking:
+    """Rows in order."""
+
+    labels: tuple[str, ...]
+    """The best score first; of equal ones, the cheaper first."""
+    ranks: Mapping[str, Rank]
+    comparisons: tuple[Comparison, ...]
+    """Of every pair."""
+
+
+def ranking(contenders: Iterable[Contender], floor: float) -> Ranking:
+    """Rank contenders, all of the same tasks; differences in score up to `floor` are none."""
+    ordered = sorted(contenders, key=lambda contender: (-contender.score, contender.flops, contender.label))
+    comparisons = compare({contender.label: contender.cells for contender in ordered}, floor)
+    labels = tuple(contender.label for contender in ordered)
+    return Ranking(labels, ranks(labels, comparisons), comparisons)

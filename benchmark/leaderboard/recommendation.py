@@ -7,11 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark import scores
+from benchmark.comparison import score_floor
 from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.comparable import comparable
-from benchmark.leaderboard.ranking import DECIMALS, Contender, rank
+from benchmark.leaderboard.formats import DECIMALS
+from benchmark.leaderboard.overstep import inadmissible
+from benchmark.leaderboard.points import counted_cells, test_damage
+from benchmark.leaderboard.ranking import Contender, ranking
 from benchmark.leaderboard.rows import Row, rows
-from benchmark.record import Baseline, OperatingPoint, Record, Requested
+from benchmark.record import Baseline, Record, Requested
 from benchmark.scores import Interval
 
 
@@ -19,7 +23,8 @@ from benchmark.scores import Interval
 class Candidate:
     """A method at its headline operating point, on the test half; means over seeds."""
 
-    place: str
+    place: int
+    """Shared by methods that cannot be told apart, where there are scores."""
     row: Row
     merit: Interval
     """Forget score; where there is none, relative top-1 drop on forget beyond any on retain."""
@@ -90,22 +95,21 @@ def recommend(records: Iterable[Record]) -> Recommendation | None:
     budgets = measured[0].spec.protocol.budgets
     headline = budgets.index(measured[0].spec.protocol.headline)
 
-    def merits(index: int) -> list[tuple[str, Candidate]]:
-        found = [_candidate(row, [by_key[key] for key in row.keys], index) for row in ran]
-        return rank(
-            Contender(each.merit.value, each.row.expense.flops if each.row.expense else 0.0, each.row.label, each) for each in found
-        )
+    unscored = why_unscored(by_seed)
 
-    ordered = merits(headline)
+    def merits(index: int) -> list[Candidate]:
+        found = [_candidate(row, [by_key[key] for key in row.keys], index) for row in ran]
+        return _placed(found, index, None if unscored else score_floor([baseline]), by_key)
+
     elsewhere = [(budgets[index], merits(index)) for index in range(len(budgets)) if index != headline]
     return Recommendation(
         requested=requested,
         baseline=baseline,
         budget=budgets[headline],
-        unscored=why_unscored(by_seed),
-        candidates=tuple(replace(candidate, place=place) for place, candidate in ordered),
+        unscored=unscored,
+        candidates=tuple(merits(headline)),
         failed=len(of_methods) - len(ran),
-        elsewhere=tuple((budget, best[0][1].row.label, best[0][1].merit.value) for budget, best in elsewhere if best),
+        elsewhere=tuple((budget, best[0].row.label, best[0].merit.value) for budget, best in elsewhere if best),
     )
 
 
@@ -114,9 +118,9 @@ def _candidate(row: Row, records: Sequence[Record], index: int) -> Candidate:
     at = row.points[index]
     shared = [name for name in points[0].test if all(name in point.test for point in points)]
     return Candidate(
-        place="",
+        place=0,
         row=row,
-        merit=at.score or _drop(records, points),
+        merit=at.counted or _drop(records, index),
         step=at.step,
         damage=at.damage,
         nll={name: sum(point.test[name].mean_nll for point in points) / len(points) for name in shared},
@@ -124,11 +128,28 @@ def _candidate(row: Row, records: Sequence[Record], index: int) -> Candidate:
     )
 
 
-def _drop(records: Sequence[Record], points: Sequence[OperatingPoint]) -> Interval:
-    """Mean over seeds. They are judged on the same documents, so their intervals do not shrink together."""
-    found = [
-        scores.selective_drop(point.test, record.baseline.target_test)
-        for record, point in zip(records, points, strict=True)
-        if record.baseline is not None
-    ]
+def _placed(found: Sequence[Candidate], index: int, floor: float | None, by_key: Mapping[str, Record]) -> list[Candidate]:
+    """In order, the best first and of equal ones the cheaper; where there are scores, those that cannot be told apart share a rank."""
+
+    def flops(candidate: Candidate) -> float:
+        return candidate.row.expense.flops if candidate.row.expense else 0.0
+
+    if floor is None:
+        ordered = sorted(found, key=lambda each: (-each.merit.value, flops(each), each.row.label))
+        return [replace(each, place=1 + sum(other.merit.value > each.merit.value for other in found)) for each in ordered]
+    cells = {each.row.label: counted_cells([by_key[key] for key in each.row.keys], index) for each in found}
+    placed = ranking((Contender(each.row.label, each.merit.value, flops(each), [cells[each.row.label]]) for each in found), floor)
+    by_label = {each.row.label: each for each in found}
+    return [replace(by_label[label], place=placed.ranks[label].best) for label in placed.labels]
+
+
+def _drop(records: Sequence[Record], index: int) -> Interval:
+    """Mean over seeds, of what counts. They are judged on the same documents, so their intervals do not shrink together."""
+    found = []
+    for record in records:
+        point = record.operating_points[index]
+        if record.baseline is not None:
+            drop = scores.selective_drop(point.test, record.baseline.target_test)
+            counts = drop.value <= 0 or not inadmissible(test_damage(record, index), point.budget)
+            found.append(drop if counts else Interval(0.0, 0.0, 0.0))
     return Interval(*(sum(values) / len(found) for values in zip(*found, strict=True)))

@@ -13,6 +13,7 @@ from benchmark.leaderboard import Board, board, figures, formats
 from benchmark.leaderboard.document import sections
 from benchmark.leaderboard.export import to_csv, to_json
 from benchmark.leaderboard.markdown import markdown
+from benchmark.leaderboard.overstep import ABOVE, FAR_ABOVE, INADMISSIBLE
 from benchmark.leaderboard.page import html
 from benchmark.leaderboard.recommendation import recommend
 
@@ -46,15 +47,18 @@ def terminal_table(board: Board) -> TerminalTable:
     tasks = [table.task for table in board.scored_tasks]
     domain = any(table.removes == "domain" for table in board.tasks)
     missing = [f"{row.label}: {row.missing}" for row in board.overall if row.missing and not row.is_reference]
+    notes = ["not ranked - " + "; ".join(missing)] if missing else []
+    if any(mark for row in board.overall for mark in row.marks.values()):
+        notes.append(f"{ABOVE} test damage above the budget  {FAR_ABOVE} above {INADMISSIBLE:g} times the budget: counts as 0")
     table = TerminalTable(
         title=f"{board.model}: forget score at {formats.budget(board.budget)} utility damage (1: never seen, 0: nothing forgotten)",
-        caption=Text("not ranked - " + "; ".join(missing)) if missing else None,
+        caption=Text("\n".join(notes)) if notes else None,
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    table.add_column("#", justify="right")
+    table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("method", overflow="fold", min_width=18)
     if tasks:
         table.add_column("mean", justify="right", no_wrap=True)
@@ -64,14 +68,14 @@ def terminal_table(board: Board) -> TerminalTable:
     if domain:
         table.add_column("max\ndiff.", justify="right")
     table.add_column("FLOPs", justify="right", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("sec.", justify="right", no_wrap=True)
     for row in board.overall:
-        cells = [row.rank or "", row.label]
+        cells = [formats.rank_interval(row.rank), row.name]
         if tasks:
             between = "" if row.mean is None else f"{formats.number(row.mean.low)} to {formats.number(row.mean.high)}"
-            cells += [formats.number(row.mean and row.mean.value), between]
-        cells += [formats.number(row.scores[task]) for task in tasks]
+            cells += [formats.number(row.mean and row.mean.value) + row.mark, between]
+        cells += [formats.number(row.scores[task]) + row.marks[task] for task in tasks]
         cells += [formats.number(row.max_difference)] if domain else []
-        cells += [formats.count(row.flops), formats.seconds(row.seconds)]
+        cells += [formats.count(row.flops), formats.DASH if row.seconds is None else f"{row.seconds:,.0f}"]
         table.add_row(*(Text(cell) for cell in cells), style="dim" if row.rank is None else "")
     return table

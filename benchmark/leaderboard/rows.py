@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from benchmark import scores
-from benchmark.errors import InputError
 from benchmark.fields import RANK
 from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.insertion import Insertion, insertion
-from benchmark.record import Baseline, Cost, OperatingPoint, Record, Scalar, Status, Step
+from benchmark.leaderboard.points import Point, counted_cells, points
+from benchmark.record import Cost, OperatingPoint, Record, Scalar, Status, Step
 from benchmark.scores import Interval, SeedCell
 
 ORIGINAL = "original"
@@ -24,18 +24,6 @@ SETS = ("forget", "retain", "holdout", "general")
 
 UNPUBLISHED: Mapping[str, bool] = {"published": False}
 """Marks what leaderboard.json leaves out: it is in the records."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """The operating point inside one utility budget, on the test half; means over seeds."""
-
-    budget: float
-    step: float
-    score: Interval | None
-    """Forget score with its bootstrap interval."""
-    damage: float
-    """Utility damage on test: chosen on validation, so it may exceed the budget."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +68,17 @@ class Row:
     target_seeds: tuple[int, ...]
     seeds: tuple[int, ...]
     """Of the method."""
+    missing_target_seeds: tuple[int, ...]
+    """Those of the task's other rows that it was not run on: then it has no rank, and no mean over tasks."""
+    control: bool
+    """Whether it never looks at the forget set."""
     status: Status
     reason: str | None
     points: tuple[Point, ...]
     """One a budget; none unless every seed is ok."""
     headline: Point | None
     cells: tuple[SeedCell, ...] = field(metadata=UNPUBLISHED)
-    """Behind the headline point's score, by target seed and within it by method seed; none where there is no such score."""
+    """What the headline point counts by, by target seed and within it by method seed; none where there is no such score."""
     area: float | None
     """Under the validation curve, up to the largest budget."""
     divergence: float | None
@@ -109,6 +101,16 @@ class Row:
         return self.method in REFERENCES
 
     @property
+    def name(self) -> str:
+        """The label, and whether it is a control."""
+        return f"{self.label} (control)" if self.control else self.label
+
+    @property
+    def score(self) -> Interval | None:
+        """The headline forget score as it counts; None where there is none, or not for every target seed."""
+        return None if self.headline is None or self.missing_target_seeds else self.headline.counted
+
+    @property
     def has_curve(self) -> bool:
         """Whether there is something to draw."""
         return self.status == "ok" and any(len(curve) > 1 for curve in self.curves)
@@ -123,10 +125,13 @@ def rows(records: Iterable[Record]) -> list[Row]:
         groups[spec.task, spec.method, json.dumps(spec.hyperparameters, sort_keys=True)].append(record)
     labels = _labels([record for group in groups.values() for record in group])
     scored = {task: why_unscored(by_seed) is None for task, by_seed in baselines(records).items()}
+    target_seeds: defaultdict[str, set[int]] = defaultdict(set)
+    for record in records:
+        target_seeds[record.spec.task].add(record.spec.target_seed)
     summed = []
     for (task, method, hyperparameters), group in sorted(groups.items()):
         ordered = sorted(group, key=lambda record: (record.spec.target_seed, record.spec.seed, record.spec.key()))
-        summed.append(_row(ordered, labels[method, hyperparameters], scored.get(task, False)))
+        summed.append(_row(ordered, labels[method, hyperparameters], scored.get(task, False), target_seeds[task]))
     return summed
 
 
@@ -147,12 +152,12 @@ def _labels(records: Sequence[Record]) -> dict[tuple[str, str], str]:
     return labels
 
 
-def _row(group: Sequence[Record], label: str, scored: bool) -> Row:
-    first = group[0]
+def _row(group: Sequence[Record], label: str, scored: bool, target_seeds: Set[int]) -> Row:
+    first, own = group[0], {record.spec.target_seed for record in group}
     status, reason = _outcome(group)
-    points = _points(group, scored) if status == "ok" else ()
-    headline = points[len(points) // 2] if points else None
-    chosen = [(record, record.operating_points[len(points) // 2]) for record in group] if points else []
+    of_budgets = points(group, scored) if status == "ok" else ()
+    middle = len(of_budgets) // 2
+    chosen = [(record, record.operating_points[middle]) for record in group] if of_budgets else []
     divergences = [point.divergence["forget"] for _, point in chosen if point.divergence is not None and "forget" in point.divergence]
     curves = tuple(_curve(record.trajectory) for record in group)
     return Row(
@@ -160,17 +165,19 @@ def _row(group: Sequence[Record], label: str, scored: bool) -> Row:
         method=first.spec.method,
         label=label,
         hyperparameters=dict(sorted(first.spec.hyperparameters.items())),
-        target_seeds=tuple(sorted({record.spec.target_seed for record in group})),
+        target_seeds=tuple(sorted(own)),
         seeds=tuple(sorted({record.spec.seed for record in group})),
+        missing_target_seeds=tuple(sorted(target_seeds - own)),
+        control=any(record.control for record in group),
         status=status,
         reason=reason,
-        points=points,
-        headline=headline,
-        cells=_seed_cells(chosen) if scored else (),
-        area=_mean([_area(curve, points[-1].budget) for curve in curves]) if points and scored else None,
+        points=of_budgets,
+        headline=of_budgets[middle] if of_budgets else None,
+        cells=counted_cells(group, middle) if of_budgets and scored else (),
+        area=_mean([_area(curve, of_budgets[-1].budget) for curve in curves]) if of_budgets and scored else None,
         divergence=_mean(divergences) if chosen and len(divergences) == len(chosen) else None,
         top1=_top1([point for _, point in chosen]),
-        max_difference=_mean([_max_difference(curve) for curve in curves]) if points and first.removes == "domain" else None,
+        max_difference=_mean([_max_difference(curve) for curve in curves]) if of_budgets and first.removes == "domain" else None,
         expense=_expense(chosen) if chosen else None,
         insertion=insertion(group),
         curves=curves,
@@ -191,47 +198,6 @@ def _outcome(group: Sequence[Record]) -> tuple[Status, str | None]:
     if len({reason for _, reason in said}) == 1 and len(said) == len(group):
         return worst, said[0][1]
     return worst, "; ".join(f"{seeds}: {reason}" for seeds, reason in said) or None
-
-
-def _points(group: Sequence[Record], scored: bool) -> tuple[Point, ...]:
-    budgets = group[0].spec.protocol.budgets
-    for record in group:
-        if record.baseline is None or tuple(point.budget for point in record.operating_points) != budgets:
-            raise InputError(
-                f"record {record.spec.key()} ({record.spec.method} on {record.spec.task}) says ok but lacks its operating points;"
-                " delete it and run again"
-            )
-    return tuple(_point([(record, record.operating_points[index]) for record in group], scored) for index in range(len(budgets)))
-
-
-def _point(chosen: Sequence[tuple[Record, OperatingPoint]], scored: bool) -> Point:
-    damages = []
-    for record, point in chosen:
-        baseline = _baseline(record)
-        target, reference = scores.means(baseline.target_test), scores.means(baseline.reference_test)
-        damages.append(scores.utility_damage(scores.means(point.test), target, reference))
-    steps = [point.step for _, point in chosen]
-    score = scores.seeds_interval(_seed_cells(chosen)) if scored else None
-    return Point(chosen[0][1].budget, sum(steps) / len(steps), score, sum(damages) / len(damages))
-
-
-def _seed_cells(chosen: Sequence[tuple[Record, OperatingPoint]]) -> tuple[SeedCell, ...]:
-    """The forget documents of each record at its operating point."""
-    return tuple(
-        SeedCell(
-            record.spec.target_seed,
-            record.spec.seed,
-            point.test["forget"],
-            _baseline(record).target_test["forget"],
-            _baseline(record).reference_test["forget"],
-        )
-        for record, point in chosen
-    )
-
-
-def _baseline(record: Record) -> Baseline:
-    assert record.baseline is not None  # held by _points
-    return record.baseline
 
 
 def _curve(trajectory: Sequence[Step]) -> tuple[CurvePoint, ...]:

@@ -23,7 +23,7 @@ def task_section(board: Board, table: TaskTable) -> Section:
     """One task's rules, tables and figure."""
     shown = [ranked for ranked in table.rows if ranked.row.status == "ok"]
     tables = (
-        _table("Scores", _score_columns(board, table), shown),
+        _table("Scores", _score_columns(board, table, shown), shown),
         _table("Operating points, on test", _point_columns(board, shown), shown),
         _table(f"Cost, up to the operating point at {formats.budget(board.budget)}", _cost_columns(shown), shown),
     )
@@ -31,18 +31,20 @@ def task_section(board: Board, table: TaskTable) -> Section:
 
 
 def _table(caption: str, columns: Sequence[Column], shown: Sequence[Ranked]) -> Table:
-    rows = tuple((ranked.rank or "", _name(ranked.row), *(column.cell(ranked.row) for column in columns)) for ranked in shown)
+    rows = tuple((formats.rank(ranked.rank), _name(ranked.row), *(column.cell(ranked.row) for column in columns)) for ranked in shown)
     return Table(caption, ("#", "method", *(column.title for column in columns)), rows)
 
 
 def _name(row: Row) -> str:
     several = [f"{len(seeds)} {what}" for seeds, what in ((row.target_seeds, "target seeds"), (row.seeds, "seeds")) if len(seeds) > 1]
-    return ", ".join((row.label, " x ".join(several))) if several else row.label
+    return ", ".join((row.name, " x ".join(several))) if several else row.name
 
 
-def _score_columns(board: Board, table: TaskTable) -> list[Column]:
+def _score_columns(board: Board, table: TaskTable, shown: Sequence[Ranked]) -> list[Column]:
     columns = []
     if table.unscored is None:
+        ranks = {ranked.row.label: ranked.rank for ranked in shown}
+        columns.append(Column("rank interval", lambda row: formats.rank_interval(ranks[row.label])))
         columns += [Column(f"score at {formats.budget(budget)}", _score_cell(index)) for index, budget in enumerate(board.protocol.budgets)]
         columns.append(Column("area (validation)", lambda row: formats.number(row.area)))
     columns.append(Column("JS distance", lambda row: formats.number(row.divergence, 3)))
@@ -60,7 +62,7 @@ def _point_columns(board: Board, shown: Sequence[Ranked]) -> list[Column]:
 
 
 def _score_cell(index: int) -> Callable[[Row], str]:
-    return lambda row: formats.interval(row.points[index].score)
+    return lambda row: formats.interval(row.points[index].score) + row.points[index].mark
 
 
 def _damage_cell(index: int) -> Callable[[Row], str]:

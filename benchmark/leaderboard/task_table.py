@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmark import scores
+from benchmark.comparison import Rank, score_floor
 from benchmark.errors import InputError
 from benchmark.leaderboard.baselines import baselines, why_unscored
-from benchmark.leaderboard.ranking import Contender, rank
+from benchmark.leaderboard.ranking import Contender, ranking
 from benchmark.leaderboard.rows import ORIGINAL, REFERENCES, RETRAINED, Row
 from benchmark.membership import membership_auc
 from benchmark.record import Record, Setting, TextOrigin
@@ -24,7 +25,7 @@ TOLERANCE = 1e-6
 class Ranked:
     """A row in its place; references and rows without a score have no rank."""
 
-    rank: str | None
+    rank: Rank | None
     row: Row
 
 
@@ -54,6 +55,9 @@ class TaskTable:
     gaps: Mapping[int, Interval]
     """Reference minus target NLL on forget, test half, nats a token, by target seed; none without a reference."""
     noise_floor: float | None
+    """How far the forget NLL of two honest trainings is apart, nats a token; None where it was not measured."""
+    score_floor: float
+    """The same as a difference of forget scores, up to which there is none; 0 where it was not measured."""
     membership: Interval | None
     """AUC of a loss attack that tells forget from holdout documents, test half; only where the holdout set stands in for a reference."""
     sizes: Mapping[str, SetSize]
@@ -94,6 +98,7 @@ def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> T
         if "forget" in baseline.reference_test
     }
     _check_brackets(of_task, exact=kind == "exact")
+    floor_of_scores = score_floor(by_seed.values()) if unscored is None else 0.0
     return TaskTable(
         task=task,
         domain=first.domain,
@@ -105,9 +110,10 @@ def task_table(task: str, records: Sequence[Record], summed: Iterable[Row]) -> T
         unscored=unscored,
         gaps=gaps,
         noise_floor=floor,
+        score_floor=floor_of_scores,
         membership=membership,
         sizes=sizes,
-        rows=_order(of_task),
+        rows=_order(of_task, floor_of_scores),
     )
 
 
@@ -122,20 +128,21 @@ def _check_brackets(of_task: Iterable[Row], exact: bool) -> None:
                 )
 
 
-def _order(of_task: Iterable[Row]) -> tuple[Ranked, ...]:
-    of_task = list(of_task)
+def _order(of_task: Sequence[Row], floor: float) -> tuple[Ranked, ...]:
     brackets = sorted((row for row in of_task if row.is_reference), key=lambda row: REFERENCES.index(row.method))
-    contenders, rest = [], []
-    for row in of_task:
-        if row.is_reference:
-            continue
-        if row.headline is not None and row.headline.score is not None and row.expense is not None:
-            contenders.append(Contender(row.headline.score.value, row.expense.flops, row.label, row))
-        else:
-            rest.append(row)
+    methods = {row.label: row for row in of_task if not row.is_reference}
+    placed = ranking(
+        (
+            Contender(row.label, row.score.value, row.expense.flops, [row.cells])
+            for row in methods.values()
+            if row.score is not None and row.expense is not None
+        ),
+        floor,
+    )
+    rest = [row for row in methods.values() if row.label not in placed.ranks]
     rest.sort(key=lambda row: (row.status != "ok", -(row.max_difference or 0.0), row.label))
     return (
         *(Ranked(None, row) for row in brackets),
-        *(Ranked(place, row) for place, row in rank(contenders)),
+        *(Ranked(placed.ranks[label], methods[label]) for label in placed.labels),
         *(Ranked(None, row) for row in rest),
     )

@@ -46,7 +46,7 @@ def _table(board: Board, table: UtilityTable) -> Table:
         gauges = [table.changes.get(row.label, {}).get(task) for task in tasks]
         changes = [gauge.change for gauge in gauges if gauge is not None and gauge.change is not None]
         mean = sum(changes) / len(changes) if len(changes) == len(tasks) else None
-        rows.append((row.rank or "", row.label, *(_change(gauge) for gauge in gauges), _signed(mean)))
+        rows.append((formats.rank(row.rank), row.name, *(_change(gauge) for gauge in gauges), _signed(mean)))
     return Table(f"{table.title}: change against the target", ("#", "method", *tasks, "mean"), tuple(rows))
 
 

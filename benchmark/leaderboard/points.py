@@ -1,0 +1,94 @@
+"""The operating points of one row: each budget's, summed up over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmark import scores
+from benchmark.errors import InputError
+from benchmark.leaderboard import overstep
+from benchmark.record import Baseline, OperatingPoint, Record
+from benchmark.scores import Interval, SeedCell
+
+
+@dataclass(frozen=True)
+class Point:
+    """The operating point inside one utility budget, on the test half; means over seeds."""
+
+    budget: float
+    step: float
+    score: Interval | None
+    """Forget score as measured, with its bootstrap interval."""
+    counted: Interval | None
+    """The same as it counts: runs far above the budget are no better than the untouched model."""
+    damage: float
+    """Utility damage on test: chosen on validation, so it may exceed the budget."""
+    largest_damage: float
+    """Of the runs."""
+
+    @property
+    def mark(self) -> str:
+        """Whether a run is above the budget, or so far that it does not count."""
+        return overstep.mark(self.largest_damage, self.budget)
+
+
+def points(group: Sequence[Record], scored: bool) -> tuple[Point, ...]:
+    """One a budget, of the records of one row, all of which are ok.
+
+    Raises:
+        InputError: a record lacks its operating points.
+    """
+    budgets = group[0].spec.protocol.budgets
+    for record in group:
+        if record.baseline is None or tuple(point.budget for point in record.operating_points) != budgets:
+            raise InputError(
+                f"record {record.spec.key()} ({record.spec.method} on {record.spec.task}) says ok but lacks its operating points;"
+                " delete it and run again"
+            )
+    return tuple(_point(group, index, scored) for index in range(len(budgets)))
+
+
+def counted_cells(group: Sequence[Record], index: int) -> tuple[SeedCell, ...]:
+    """The forget documents of each record at the operating point of one budget, as they count."""
+    return tuple(
+        overstep.counted(
+            _seed_cell(record, record.operating_points[index]), test_damage(record, index), record.operating_points[index].budget
+        )
+        for record in group
+    )
+
+
+def _point(group: Sequence[Record], index: int, scored: bool) -> Point:
+    chosen = [record.operating_points[index] for record in group]
+    damages = [test_damage(record, index) for record in group]
+    measured = tuple(_seed_cell(record, point) for record, point in zip(group, chosen, strict=True)) if scored else ()
+    counted = counted_cells(group, index) if scored else ()
+    score = scores.seeds_interval(measured) if scored else None
+    return Point(
+        budget=chosen[0].budget,
+        step=sum(point.step for point in chosen) / len(chosen),
+        score=score,
+        counted=score if counted == measured else scores.seeds_interval(counted),
+        damage=sum(damages) / len(damages),
+        largest_damage=max(damages),
+    )
+
+
+def test_damage(record: Record, index: int) -> float:
+    """Utility damage on test of the operating point of one budget."""
+    baseline = _baseline(record)
+    test = record.operating_points[index].test
+    return scores.utility_damage(scores.means(test), scores.means(baseline.target_test), scores.means(baseline.reference_test))
+
+
+def _seed_cell(record: Record, point: OperatingPoint) -> SeedCell:
+    baseline = _baseline(record)
+    return SeedCell(
+        record.spec.target_seed, record.spec.seed, point.test["forget"], baseline.target_test["forget"], baseline.reference_test["forget"]
+    )
+
+
+def _baseline(record: Record) -> Baseline:
+    assert record.baseline is not None  # held by points
+    return record.baseline
