@@ -1,27 +1,18 @@
-"""Models of the hub: from its cache on this machine, else fetched, the hub asked once and not waited for.
-
-The hub's client finds a token itself, in `HF_TOKEN` or where `hf auth login` left it; nothing here sees or keeps it.
-"""
+"""Models of the hub: from its cache on this machine, else fetched, the hub asked once and not waited for."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.errors import InputError, brief
+from benchmark.asking import TIMEOUT, UnreachableError, refusals_told
+from benchmark.errors import InputError
 from benchmark.loading import ON_CPU, PICKLED, PICKLES, Loading, check_kind, lacking
-
-TIMEOUT = 5.0
-"""Seconds to wait for the hub before saying that it is out of reach."""
 
 PARTS = ["*.json", "tokenizer.model", "merges.txt", "vocab.txt"]
 """Files beside the weights that a model is loaded from."""
 
 ELSEWHERE = ["*/*", "consolidated*"]
 """Files that hold the same weights again, in other formats."""
-
-
-class UnreachableError(InputError):
-    """The model is not in the cache and the hub does not answer."""
 
 
 def cached(repository: str, revision: str | None = None, loading: Loading = ON_CPU) -> Path | None:
@@ -39,22 +30,13 @@ def fetched(repository: str, revision: str | None = None, loading: Loading = ON_
     """
     if (folder := cached(repository, revision, loading)) is not None:
         return folder
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
     try:
-        return _download(repository, revision, loading)
-    except InputError:
-        raise
-    except GatedRepoError:
-        raise InputError(f"{repository}: gated; accept its terms at https://huggingface.co/{repository} and set HF_TOKEN") from None
-    except RepositoryNotFoundError:
-        raise InputError(f"{repository}: no such folder, nor such a repository on the hub; if it is private, set HF_TOKEN") from None
-    except RevisionNotFoundError:
-        raise InputError(f"{repository}: no revision {revision!r} of it; name a branch, a tag or a commit behind the @") from None
-    except Exception as error:  # OSError, httpx's and Xet's errors, which share no base: whichever, the model cannot be had now
+        with refusals_told(repository, revision, missing="no such folder, nor such a repository on the hub"):
+            return _download(repository, revision, loading)
+    except UnreachableError as silence:
         raise UnreachableError(
             f"{repository}: no such folder, {_in_cache(repository, revision, loading)}, and it cannot be fetched from the hub "
-            f"({brief(error)}); without a network use --model lab or --model FOLDER"
+            f"({silence}); without a network use --model lab or --model FOLDER"
         ) from None
 
 

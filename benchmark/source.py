@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.asking import UnreachableError
 from benchmark.catalogue import catalogue
 from benchmark.errors import InputError, unknown_name
-from benchmark.hub import UnreachableError, cached, fetched
+from benchmark.hub import cached, fetched
 from benchmark.lab import MANIFEST, SHIPPED, TARGET, Lab, read_lab, reference_folder, seed_folder
 from benchmark.loading import ON_CPU, Loading
 from benchmark.record import Cost, Setting

@@ -17,8 +17,9 @@ from huggingface_hub import constants
 from safetensors.torch import load_file
 
 from benchmark import LanguageModel, hub
+from benchmark.asking import UnreachableError
 from benchmark.errors import InputError
-from benchmark.hub import UnreachableError, cached, fetched
+from benchmark.hub import cached, fetched
 from benchmark.loading import Loading
 from benchmark.model import load_model
 
@@ -76,7 +77,7 @@ class TestFetching:
         server.folders["org/tiny"] = folder
         assert fetched("org/tiny", HEAD_COMMIT).name == HEAD_COMMIT
         assert cached("org/tiny") is None
-        assert complaint("org/tiny", "step7") == "org/tiny: no revision 'step7' of it; name a branch, a tag or a commit behind the @"
+        assert complaint("org/tiny", "step7") == "org/tiny: no revision 'step7' of it; a revision is a branch, a tag or a commit"
 
     def test_what_is_cached_in_part_is_completed(self, server: HubServer, hub: HubCache, folder: Path) -> None:
         server.folders["org/tiny"] = folder

@@ -215,9 +215,9 @@ def test_without_either_one_line_at_once(hub: HubCache, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (GatedRepoError, f"{PRIMARY} is gated: accept its terms at https://huggingface.co/datasets/{PRIMARY} and set HF_TOKEN"),
-        (RepositoryNotFoundError, f"there is no data set {PRIMARY} on the hub, or it is private"),
-        (RevisionNotFoundError, f"{PRIMARY} has no revision {PINNED}"),
+        (GatedRepoError, f"{PRIMARY}: gated; accept its terms at https://huggingface.co/datasets/{PRIMARY} and set HF_TOKEN"),
+        (RepositoryNotFoundError, f"{PRIMARY}: no such repository on the hub; if it is private, set HF_TOKEN"),
+        (RevisionNotFoundError, f"{PRIMARY}: no revision {PINNED!r} of it; a revision is a branch, a tag or a commit"),
     ],
 )
 def test_what_the_hub_refuses(

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from benchmark.errors import brief
+from benchmark.asking import TIMEOUT, UnreachableError, refusals_told
+from benchmark.errors import InputError
 from benchmark.text.sources import Pool, Source
 
 CARD = "README.md"
-TIMEOUT = 5.0
-"""Seconds to wait for the hub before saying that it is out of reach."""
 
 
 class Unusable(Exception):  # noqa: N818 -- a finding about a source, of which there may be another
@@ -68,7 +67,7 @@ def _declared(folder: Path, source: Source, pool: Pool) -> list[str]:
 
 def _snapshot(source: Source, patterns: list[str], cache_only: bool) -> Path:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     where, revision = source.repository, source.revision
     try:
@@ -80,16 +79,13 @@ def _snapshot(source: Source, patterns: list[str], cache_only: bool) -> Path:
     if cache_only:
         raise Unusable(f"{where} is not in the local cache", hub_silent=True)
     try:
-        HfApi().dataset_info(where, revision=revision, timeout=TIMEOUT)  # one quick question before a download with retries
-        folder = Path(snapshot_download(where, repo_type="dataset", revision=revision, allow_patterns=patterns))
-    except GatedRepoError:
-        raise Unusable(f"{where} is gated: accept its terms at https://huggingface.co/datasets/{where} and set HF_TOKEN") from None
-    except RepositoryNotFoundError:
-        raise Unusable(f"there is no data set {where} on the hub, or it is private") from None
-    except RevisionNotFoundError:
-        raise Unusable(f"{where} has no revision {revision}") from None
-    except Exception as error:  # OSError, httpx's and Xet's errors, which share no base: whichever, the files cannot be had now
-        raise Unusable(f"{where} is not in the local cache and cannot be fetched ({brief(error)})", hub_silent=True) from None
+        with refusals_told(where, revision, pages="datasets/"):
+            HfApi().dataset_info(where, revision=revision, timeout=TIMEOUT)  # one quick question before a download with retries
+            folder = Path(snapshot_download(where, repo_type="dataset", revision=revision, allow_patterns=patterns))
+    except UnreachableError as silence:
+        raise Unusable(f"{where} is not in the local cache and cannot be fetched ({silence})", hub_silent=True) from None
+    except InputError as refusal:
+        raise Unusable(str(refusal)) from None
     if not all(_matching(folder, pattern) for pattern in patterns):
         raise Unusable(f"{where} has no file {', '.join(patterns)}")
     return folder

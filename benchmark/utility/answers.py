@@ -29,8 +29,8 @@ from lm_eval.tasks import TaskManager
 from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from benchmark.asking import TIMEOUT as HUB_TIMEOUT
 from benchmark.errors import InputError, brief
-from benchmark.hub import TIMEOUT as HUB_TIMEOUT
 from benchmark.measure import evaluating
 from benchmark.model import LanguageModel
 from benchmark.utility import FOLDER, PACKAGED
