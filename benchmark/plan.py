@@ -23,6 +23,7 @@ from benchmark.removal import Removal, read_removal, request_task
 from benchmark.source import ModelSource, resolve_model
 from benchmark.splits import Splits, split
 from benchmark.task import Task
+from benchmark.text.build import FEW, MOST
 from benchmark.text.folder import data_folder, named_text
 
 
@@ -36,6 +37,8 @@ class Options:
     """The user's own request: the one task, in place of `tasks`."""
     model: str = "lab"
     data: Path | None = None
+    few: bool = False
+    """Whether hub text is laid out in small, for a trial of the machinery."""
     seeds: int = 1
     """Of every method."""
     target_seeds: int = 1
@@ -186,7 +189,7 @@ def _tasks(options: Options, source: ModelSource, out: Path) -> tuple[list[Task]
     for task in tasks:
         if task.text not in (None, text) and (text is not None or options.data is None):
             raise InputError(f"task {task.name!r} is over a text of its own; ask for it with --data {task.text}")
-    return tasks, data_folder(options.data, source, out)
+    return tasks, data_folder(options.data, source, out, FEW if options.few else MOST)
 
 
 def _results_folder(options: Options, name: str) -> Path:

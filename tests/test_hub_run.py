@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from hub_cache import COMMIT, HubCache
+from hub_text import PRIMARY, lay_out_primary
 
-from benchmark import LanguageModel, cli, store
+from benchmark import LanguageModel, cli, registry, store
 from benchmark.catalogue import catalogue
+from benchmark.text import manifest
+from benchmark.text.build import FEW, MOST
 
 METHODS = ("gradient-difference", "selective-pruning", "random-pruning")
 SECRET = "hf_not_to_be_written_anywhere"
@@ -71,6 +74,30 @@ def test_a_hub_model_is_run_to_a_leaderboard(
     told = capsys.readouterr()
     assert "10 cells, 10 on record" in told.err
     assert SECRET not in told.out + told.err
+
+
+@pytest.mark.slow
+def test_every_method_runs_on_the_hubs_own_text_with_no_network(
+    bench: Callable[..., int], hub: HubCache, pythia: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The command of the README, all its defaults taken: no text is named, and no method."""
+    lay_out_primary(hub, members=60, others=20)
+    assert pythia.is_dir()
+    assert bench("run", "--methods", "all", "--model", "pythia-410m", "--quick", "--jobs", 1, "--quiet") == 0
+    out = tmp_path / "results" / "pythia-410m-quick"
+    records = store.read_all(out)
+    assert {(record.spec.task, record.spec.method) for record in records} == {
+        (task, method) for task in ("arxiv", "arxiv-domain") for method in (*registry.RESERVED, *registry.methods())
+    }
+    assert {(record.spec.task, record.spec.method): record.reason for record in records if record.status != "ok"} == {
+        ("arxiv-domain", "retrained"): "no retrained model: the reference is holdout",
+    }
+    read = manifest.read(out, "hub")
+    assert read is not None
+    assert {entry.repository for domain in read.domains.values() for entry in domain.sources} == {PRIMARY}
+    forgotten = [entry for entry in read.documents.values() if (entry.domain, entry.role) == ("arxiv", "forget")]
+    assert len(forgotten) == FEW["forget"] < MOST["forget"]  # few, however many there are: quick
+    assert (out / "leaderboard.html").is_file()
 
 
 def test_half_precision_is_a_board_of_its_own(

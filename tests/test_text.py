@@ -27,7 +27,7 @@ from benchmark.text import build, manifest
 from benchmark.text.folder import data_folder, named_text
 from benchmark.text.manifest import Manifest, sha256
 from benchmark.text.origin import origin
-from benchmark.text.sources import text, texts
+from benchmark.text.sources import Role, text, texts
 
 PYTHIA = "EleutherAI/pythia-70m"
 
@@ -38,8 +38,10 @@ def source(repository: str | None = PYTHIA) -> ModelSource:
     return ModelSource("pythia-70m", Path("model"), repository=repository)
 
 
-def lay_out(out: Path, name: str | None = None, repository: str | None = PYTHIA) -> tuple[Corpus, Manifest]:
-    folder = data_folder(None if name is None else Path(name), source(repository), out)
+def lay_out(
+    out: Path, name: str | None = None, repository: str | None = PYTHIA, most: Mapping[Role, int] = build.MOST
+) -> tuple[Corpus, Manifest]:
+    folder = data_folder(None if name is None else Path(name), source(repository), out, most)
     assert folder is not None
     found = manifest.read(out, folder.name)
     assert found is not None
@@ -110,12 +112,22 @@ def test_text_is_drawn_once_and_the_same_everywhere(hub: HubCache, tmp_path: Pat
     assert "no text for arxiv" in complaint(tmp_path / "a")
 
 
-def test_many_rows_are_cut_to_a_cap(hub: HubCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "MOST", {"forget": 3, "retain_eval": 2, "retain": 4, "holdout": 5})
+def test_many_rows_are_cut_to_a_cap(hub: HubCache, tmp_path: Path) -> None:
     lay_out_primary(hub)
-    corpus, found = lay_out(tmp_path)
-    assert roles(corpus, "books") == {"forget": 3, "retain_eval": 2, "retain": 4, "holdout": 5}
+    most: dict[Role, int] = {"forget": 3, "retain_eval": 2, "retain": 4, "holdout": 5}
+    corpus, found = lay_out(tmp_path, most=most)
+    assert roles(corpus, "books") == most
+    assert found.rules["documents"] == most
     assert found.domains["books"].dropped.beyond_cap == 30 - 9 + 8 - 5
+    (hub.home / "hub").rename(hub.home / "gone")
+    assert lay_out(tmp_path, most=most) == (corpus, found)
+    assert complaint(tmp_path).startswith("no text for arxiv")  # so few will not do for all
+
+
+def test_text_in_full_does_for_a_trial(hub: HubCache, tmp_path: Path) -> None:
+    lay_out_primary(hub)
+    full = lay_out(tmp_path)
+    assert lay_out(tmp_path, most=build.FEW) == full
 
 
 def test_what_is_twice_or_nearly_is_left_out_and_counted(hub: HubCache, tmp_path: Path) -> None:

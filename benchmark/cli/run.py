@@ -29,7 +29,7 @@ from benchmark.cli.options import (
 from benchmark.cli.terminal import FAILED, Plugins, err, names, out, say_fallbacks, warn_of_broken_plugins
 from benchmark.errors import InputError
 
-QUICK = {"max_steps": 4, "growth": 2.0, "limit": 3, "method_tokens": 16384}
+QUICK = {"max_steps": 4, "growth": 2.0, "limit": 3, "method_tokens": 8192, "validation_tokens": 2048, "test_tokens": 2048}
 """What `--quick` cuts of the protocol: a trial of the machinery, not a measurement to publish."""
 
 
@@ -105,6 +105,7 @@ def run(
         model=model,
         removal=removal.asked((forget, retain, holdout), tasks, data, save_model),
         data=data,
+        few=quick,
         seeds=seeds,
         target_seeds=target_seeds,
         settings=set_,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.corpus import Document
@@ -19,6 +19,9 @@ MOST: dict[Role, int] = {"forget": 80, "retain_eval": 80, "retain": 320, "holdou
 """Documents of a domain in each role. At some 450 tokens each, half of 80 fill what a set is measured on; more would only be
 paid for. Where there are fewer rows, they are dealt in the same proportion."""
 
+FEW: dict[Role, int] = {"forget": 8, "retain_eval": 8, "retain": 24, "holdout": 8}
+"""The same, for a trial of the machinery."""
+
 SEED = 0
 """Of the draw."""
 
@@ -32,12 +35,13 @@ class Built:
     domain: Domain
 
 
-def build(text: Text, model: str | None) -> dict[str, Built]:
+def build(text: Text, model: str | None, most: Mapping[Role, int] = MOST) -> dict[str, Built]:
     """Every domain of a text, from its primary source or, failing that, its fallback.
 
     Args:
         text: the sources.
         model: hub repository of the model, by which membership is told.
+        most: documents of a domain in each role.
 
     Raises:
         InputError: a domain can be had from neither.
@@ -51,7 +55,7 @@ def build(text: Text, model: str | None) -> dict[str, Built]:
             if not sources:
                 continue
             try:
-                built[domain] = _domain(text, sources, choice, "; ".join(reasons) or None, model, hub_silent)
+                built[domain] = _domain(text, sources, choice, "; ".join(reasons) or None, model, hub_silent, most)
                 break
             except Unusable as reason:
                 reasons.append(str(reason))
@@ -61,7 +65,15 @@ def build(text: Text, model: str | None) -> dict[str, Built]:
     return built
 
 
-def _domain(text: Text, sources: Sequence[Source], choice: Choice, instead_of: str | None, model: str | None, cache_only: bool) -> Built:
+def _domain(
+    text: Text,
+    sources: Sequence[Source],
+    choice: Choice,
+    instead_of: str | None,
+    model: str | None,
+    cache_only: bool,
+    most: Mapping[Role, int],
+) -> Built:
     pools = sorted(((source, pool) for source in sources for pool in source.pools), key=lambda pair: pair[1].precedence)
     found: dict[str, tuple[Document, tuple[Role, ...], str]] = {}
     reads, empty = [], 0
@@ -91,7 +103,7 @@ def _domain(text: Text, sources: Sequence[Source], choice: Choice, instead_of: s
         pooled[found[document.id][1]].append(document)
     dealt: defaultdict[str, list[Document]] = defaultdict(list)
     for roles, documents in pooled.items():
-        for role, chosen in deal(documents, roles).items():
+        for role, chosen in deal(documents, roles, most).items():
             dealt[role] += chosen
     kept = without_overlap(dealt)
     dropped = Dropped(
@@ -100,22 +112,22 @@ def _domain(text: Text, sources: Sequence[Source], choice: Choice, instead_of: s
         beyond_cap=len(once) - sum(map(len, dealt.values())),
         overlapping={role: len(ids) for role, ids in kept.overlapping.items()},
     )
-    for role in MOST:
+    for role in most:
         if len(kept.roles[role]) < 2:
             raise Unusable(_too_few(sources, role, len(dealt[role]), len(kept.overlapping[role])))
-    taken = tuple(Document(document.id, document.text, role) for role in MOST for document in kept.roles[role])
+    taken = tuple(Document(document.id, document.text, role) for role in most for document in kept.roles[role])
     origin = {document.id: found[document.id][2] for document in taken}
     return Built(taken, origin, Domain(choice=choice, instead_of=instead_of, sources=tuple(reads), dropped=dropped))
 
 
-def deal(documents: Sequence[Document], roles: Sequence[Role]) -> dict[Role, list[Document]]:
-    """Give documents these roles, at most `MOST` of each, in an order drawn by a seeded hash of their texts."""
+def deal(documents: Sequence[Document], roles: Sequence[Role], most: Mapping[Role, int] = MOST) -> dict[Role, list[Document]]:
+    """Give documents these roles, at most so many of each, in an order drawn by a seeded hash of their texts."""
     ordered = sorted(documents, key=lambda document: hashlib.sha256(f"{SEED}:{sha256(document.text)}".encode()).digest())
-    wanted = sum(MOST[role] for role in roles)
+    wanted = sum(most[role] for role in roles)
     dealt: dict[Role, list[Document]] = {}
     start = 0
     for role in roles:
-        count = MOST[role] if len(ordered) >= wanted else MOST[role] * len(ordered) // wanted
+        count = most[role] if len(ordered) >= wanted else most[role] * len(ordered) // wanted
         dealt[role] = ordered[start : start + count]
         start += count
     return dealt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -18,7 +18,7 @@ from benchmark.text.build import MOST, SEED, build
 from benchmark.text.manifest import Entry, Manifest, sha256
 from benchmark.text.overlap import ORDER, SHARE, WORDS
 from benchmark.text.rows import CHARACTERS, MOST_READ
-from benchmark.text.sources import HUB, text, texts
+from benchmark.text.sources import HUB, Role, text, texts
 
 HUB_TEXT = "hub-text"
 """Sub-folder of the results folder with the text itself: a run that goes on needs no network, and every process reads the same."""
@@ -31,10 +31,11 @@ def named_text(data: Path | None, source: ModelSource) -> str | None:
     return HUB if source.repository is not None else None
 
 
-def data_folder(data: Path | None, source: ModelSource, out: Path) -> Path | None:
+def data_folder(data: Path | None, source: ModelSource, out: Path, most: Mapping[Role, int] = MOST) -> Path | None:
     """The folder to read documents from; None for the bundled text.
 
-    Hub text is fetched, de-duplicated and laid out in the results folder, with a manifest beside it, unless it is there.
+    Hub text is fetched, de-duplicated and laid out in the results folder, with a manifest beside it, unless it is there: at most so
+    many documents of a domain in each role, or all of them where they are there already.
 
     Raises:
         InputError: the hub text cannot be had, or the model is the lab's, which has text of its own.
@@ -45,10 +46,10 @@ def data_folder(data: Path | None, source: ModelSource, out: Path) -> Path | Non
     if source.lab is not None:
         raise InputError(f"--data {name}: a lab's models were trained on a text of their own; use it without --model {LAB}")
     folder = out / HUB_TEXT / name
-    request = _request(name, source.repository)
     known = manifests.read(out, name)
-    if known is None or known.request != request or not folder.is_dir() or load_corpus(folder).fingerprint() != known.fingerprint:
-        _lay_out(name, request, source.repository, out)
+    good = {_request(name, source.repository, counts) for counts in (most, MOST)}
+    if known is None or known.request not in good or not folder.is_dir() or load_corpus(folder).fingerprint() != known.fingerprint:
+        _lay_out(name, source.repository, out, most)
     return folder
 
 
@@ -61,9 +62,9 @@ def manifest_beside(folder: Path) -> Manifest | None:
     return manifests.read(folder.parent.parent, folder.name) if folder.parent.name == HUB_TEXT else None
 
 
-def _rules() -> dict[str, JsonValue]:
+def _rules(most: Mapping[Role, int]) -> dict[str, JsonValue]:
     return {
-        "documents": {str(role): count for role, count in MOST.items()},
+        "documents": {str(role): count for role, count in most.items()},
         "drawn_by_seed": SEED,
         "characters": CHARACTERS,
         "rows_looked_at": MOST_READ,
@@ -73,13 +74,13 @@ def _rules() -> dict[str, JsonValue]:
     }
 
 
-def _request(name: str, model: str | None) -> str:
+def _request(name: str, model: str | None, most: Mapping[Role, int]) -> str:
     """Of everything that decides which documents there are and what is said of them."""
-    return manifests.digest({"text": text(name).model_dump(mode="json"), "rules": _rules(), "model": model})
+    return manifests.digest({"text": text(name).model_dump(mode="json"), "rules": _rules(most), "model": model})
 
 
-def _lay_out(name: str, request: str, model: str | None, out: Path) -> None:
-    built = build(text(name), model)
+def _lay_out(name: str, model: str | None, out: Path, most: Mapping[Role, int]) -> None:
+    built = build(text(name), model, most)
     folder = out / HUB_TEXT / name
     for domain, found in built.items():
         store.write_file(folder / f"{domain}.jsonl.gz", _json_lines(found.documents))
@@ -90,8 +91,8 @@ def _lay_out(name: str, request: str, model: str | None, out: Path) -> None:
     }
     manifest = Manifest(
         text=name,
-        rules=_rules(),
-        request=request,
+        rules=_rules(most),
+        request=_request(name, model, most),
         fingerprint=load_corpus(folder).fingerprint(),
         domains={domain: found.domain for domain, found in built.items()},
         documents=documents,
