@@ -39,7 +39,8 @@ def relearn(subject: Subject, text: Passages) -> MetricValue:
     decay, dropout off, every weight trained, in float32 whatever the model's precision), `BATCH` windows a step, the same ones in the
     same order for every model. After each of `STEPS` the mean token NLL is measured on the test half of the forget set. Half is back
     where it is down at the mean of what target and reference have there; between two measurements the loss is taken to run
-    straight. 0: it was never away. The last of `STEPS`: not back by then, or just then, as `recovered` of `half` tells.
+    straight. 0: it was never away. The last of `STEPS`: not back by then, or just then, as `recovered` of `half` tells. Of a model
+    that is just past half the curve tells more than the count: any fall brings it back.
 
     The interval is a bootstrap over documents, of model, target and reference together; there is none where nothing was trained. There
     is no value where target and reference cannot be told apart (`benchmark.scores.has_gap`), nor where training does not fit into
