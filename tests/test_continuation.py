@@ -157,6 +157,8 @@ def test_quantiles_by_hand() -> None:
     logits = torch.tensor([0.5, 0.25, 0.0, 0.25]).log().expand(5, -1)
     draws = torch.tensor([[0.0], [0.49], [0.51], [0.76], [0.999]], dtype=torch.float64)
     assert _quantile(logits, draws).flatten().tolist() == [0, 0, 1, 3, 3]
+    impossible_first = torch.tensor([[0.0, 1.0]]).log()
+    assert _quantile(impossible_first, draws[:1]).item() == 1
 
 
 def test_a_text_that_the_model_ends_is_shorter(tiny_lm: Models) -> None:
