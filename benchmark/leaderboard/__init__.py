@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmark.comparison import Comparison
 from benchmark.leaderboard.comparable import comparable
 from benchmark.leaderboard.overall import OverallRow, overall
+from benchmark.leaderboard.panel import TaskPanel, task_panel
 from benchmark.leaderboard.rows import Row as Row
 from benchmark.leaderboard.rows import rows as rows
 from benchmark.leaderboard.task_table import TaskTable, task_table
@@ -40,6 +41,8 @@ class Board:
     """Records of older versions of a method, not shown."""
     utility: tuple[UtilityTable, ...] = ()
     """One a metric of each lm-eval task; none where none was asked for."""
+    panels: tuple[TaskPanel, ...] = ()
+    """Of the tasks whose records have one."""
 
     @property
     def budget(self) -> float:
@@ -50,6 +53,10 @@ class Board:
     def scored_tasks(self) -> tuple[TaskTable, ...]:
         """The tasks that means are taken over."""
         return tuple(table for table in self.tasks if table.unscored is None)
+
+    def panel(self, task: str) -> TaskPanel | None:
+        """One task's; None where no metric was asked for."""
+        return next((panel for panel in self.panels if panel.task == task), None)
 
 
 def board(records: Iterable[Record]) -> Board:
@@ -81,6 +88,7 @@ def board(records: Iterable[Record]) -> Board:
         records=len(kept),
         superseded=superseded,
         utility=utility_tables(kept, summed),
+        panels=tuple(panel for table in tasks if (panel := task_panel(table, kept)) is not None),
     )
 
 

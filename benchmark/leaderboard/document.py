@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from benchmark.leaderboard import Board, formats
 from benchmark.leaderboard.advice import advice_section
+from benchmark.leaderboard.harm_section import harm_sections
 from benchmark.leaderboard.legend import overall_rules, preamble, reading
 from benchmark.leaderboard.overall import OverallRow
+from benchmark.leaderboard.panel_section import caught_cell, panel_section
 from benchmark.leaderboard.recommendation import Recommendation
 from benchmark.leaderboard.rows import Row
 from benchmark.leaderboard.section import Section, Table
@@ -29,6 +31,8 @@ def sections(board: Board, recommendation: Recommendation | None = None) -> tupl
     return (
         *(() if recommendation is None else (advice_section(recommendation),)),
         Section("Overall", overall_rules(board), (overall_table(board),), figure),
+        *panel_section(board),
+        *harm_sections(board),
         *(task_section(board, table) for table in board.tasks),
         *_insertions(board),
         *utility_section(board),
@@ -49,6 +53,7 @@ def overall_table(board: Board) -> Table:
     header += ["documents", "domains"] if split else []
     header += tasks
     header += ["max difference"] if domain else []
+    header += ["caught"] if board.panels else []
 
     def cells(row: OverallRow) -> tuple[str, ...]:
         told = [formats.rank(row.rank), row.name]
@@ -56,6 +61,7 @@ def overall_table(board: Board) -> Table:
         told += [formats.number(row.documents_mean), formats.number(row.domain_mean)] if split else []
         told += [formats.number(row.scores[task]) + row.marks[task] for task in tasks]
         told += [formats.number(row.max_difference)] if domain else []
+        told += [caught_cell(board, row.label)] if board.panels else []
         told += [formats.count(row.flops), formats.seconds(row.seconds)]
         return (*told, formats.count(row.prepare_flops)) if prepared else tuple(told)
 

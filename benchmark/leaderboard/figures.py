@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from benchmark.leaderboard import Board
 from benchmark.leaderboard.curves import task_figure
+from benchmark.leaderboard.harm_figures import domain_figure, similarity_figure
+from benchmark.leaderboard.harm_section import BY_DOMAIN, BY_SIMILARITY, best, by_similarity
 from benchmark.leaderboard.overview import overview_figure
 from benchmark.leaderboard.strokes import strokes
 
@@ -25,6 +27,10 @@ def draw(board: Board) -> dict[str, bytes]:
         for table in board.tasks:
             if table.figure:
                 files |= as_files(table.figure, task_figure(board, table, drawn_as))
+        if best(board):
+            files |= as_files(BY_DOMAIN, domain_figure(board))
+        if by_similarity(board):
+            files |= as_files(BY_SIMILARITY, similarity_figure(board, drawn_as))
     return files
 
 

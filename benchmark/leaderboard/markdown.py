@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from html import escape
 
 from tabulate import tabulate
 
-from benchmark.leaderboard.section import Section, Table
+from benchmark.leaderboard.section import Fold, Section, Table
 
 SPECIAL = re.compile(r"[\\*<>`]|\b_|_\b|(?<=\])\(")
 """What Markdown would take for markup; an underscore within a word it would not."""
@@ -20,13 +21,19 @@ def markdown(model: str, sections: Iterable[Section]) -> str:
 
 def _section(section: Section) -> str:
     parts = [f"## {_escape(section.title)}\n"]
-    if section.facts:
-        parts.append("".join(f"- **{_escape(label)}**: {_escape(sentence)}\n" for label, sentence in section.facts))
-    for table in section.tables:
-        parts += ([f"**{_escape(table.caption)}**\n"] if table.caption else []) + [table_text(table)]
+    parts += _content(section)
     if section.figure:
         parts.append(f"![{_escape(section.title)}](figures/{section.figure}.svg)\n")
+    for fold in section.folds:  # the blank lines make what is inside Markdown again
+        parts += [f"<details>\n<summary>{escape(fold.title)}</summary>\n", *_content(fold), "</details>\n"]
     return "\n".join(parts)
+
+
+def _content(of: Section | Fold) -> list[str]:
+    parts = ["".join(f"- **{_escape(label)}**: {_escape(sentence)}\n" for label, sentence in of.facts)] if of.facts else []
+    for table in of.tables:
+        parts += ([f"**{_escape(table.caption)}**\n"] if table.caption else []) + [table_text(table)]
+    return parts
 
 
 def table_text(table: Table) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from benchmark.leaderboard.section import Section, Table
+from benchmark.leaderboard.section import Fold, Section, Table
 
 STYLE = """
 :root { color-scheme: light; }
@@ -25,6 +25,8 @@ th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; }
 th { border-bottom: 2px solid #666; vertical-align: bottom; }
 td { border-bottom: 1px solid #e2e2e2; }
 tbody tr:hover { background: #f4f4f4; }
+details { margin: 1rem 0; }
+summary { cursor: pointer; font-weight: 600; }
 .left { text-align: left; }
 .prose { white-space: normal; overflow-wrap: anywhere; }
 img { width: 100%; max-width: 70rem; height: auto; }
@@ -48,15 +50,23 @@ def html(model: str, sections: Iterable[Section], figures: Mapping[str, bytes]) 
 
 def _section(section: Section, figures: Mapping[str, bytes]) -> str:
     parts = [f'<section id="{_anchor(section.title)}">\n<h2>{escape(section.title)}</h2>\n']
-    if section.facts:
-        facts = "".join(f"<dt>{_text(label)}</dt><dd>{_text(sentence)}</dd>\n" for label, sentence in section.facts)
-        parts.append(f"<dl>\n{facts}</dl>\n")
+    parts += [_facts(section.facts)]
     parts += [_table(table) for table in section.tables]
     image = figures.get(f"{section.figure}.svg")
     if image is not None:
         source = base64.b64encode(image).decode()
         parts.append(f'<img alt="Figure: {escape(section.title)}" src="data:image/svg+xml;base64,{source}">\n')
+    parts += [_fold(fold) for fold in section.folds]
     return "".join(parts) + "</section>\n"
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> str:
+    told = "".join(f"<dt>{_text(label)}</dt><dd>{_text(sentence)}</dd>\n" for label, sentence in facts)
+    return f"<dl>\n{told}</dl>\n" if told else ""
+
+
+def _fold(fold: Fold) -> str:
+    return f"<details>\n<summary>{escape(fold.title)}</summary>\n{_facts(fold.facts)}{''.join(map(_table, fold.tables))}</details>\n"
 
 
 def _table(table: Table) -> str:

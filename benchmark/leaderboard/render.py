@@ -15,6 +15,7 @@ from benchmark.leaderboard.export import to_csv, to_json
 from benchmark.leaderboard.markdown import markdown
 from benchmark.leaderboard.overstep import ABOVE, FAR_ABOVE, INADMISSIBLE
 from benchmark.leaderboard.page import html
+from benchmark.leaderboard.panel_export import panel_csv
 from benchmark.leaderboard.recommendation import recommend
 
 FIGURES = "figures"
@@ -37,6 +38,8 @@ def publish(folder: Path) -> Board:
         "leaderboard.html": html(built.model, told, drawn).encode(),
         "leaderboard.md": markdown(built.model, told).encode(),
     }
+    if built.panels:
+        files["panel.csv"] = panel_csv(built).encode()
     for name, content in files.items():
         store.write_file(folder / name, content)
     return built

@@ -21,6 +21,15 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """What is shown only when it is asked for, at the end of a section."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading and what follows it, in this order."""
 
@@ -30,3 +39,4 @@ class Section:
     tables: tuple[Table, ...] = ()
     figure: str | None = None
     """Name of a file in `figures`, without its ending."""
+    folds: tuple[Fold, ...] = ()

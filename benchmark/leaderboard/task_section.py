@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from benchmark.leaderboard import Board, formats
 from benchmark.leaderboard.legend import task_rules
+from benchmark.leaderboard.panel_section import panel_folds
 from benchmark.leaderboard.rows import SETS, Expense, Row
 from benchmark.leaderboard.section import Section, Table
 from benchmark.leaderboard.task_table import Ranked, TaskTable
@@ -27,7 +28,7 @@ def task_section(board: Board, table: TaskTable) -> Section:
         _table("Operating points, on test", _point_columns(board, shown), shown),
         _table(f"Cost, up to the operating point at {formats.budget(board.budget)}", _cost_columns(shown), shown),
     )
-    return Section(table.task, task_rules(board, table), tables if shown else (), table.figure)
+    return Section(table.task, task_rules(board, table), tables if shown else (), table.figure, panel_folds(board, table))
 
 
 def _table(caption: str, columns: Sequence[Column], shown: Sequence[Ranked]) -> Table:

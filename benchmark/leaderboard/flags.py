@@ -1,0 +1,159 @@
+"""What is suspicious of a run, by exact rules: pure functions of its record.
+
+A rule needs the reference's own value: where there is none, it catches nothing. What the target shows in plain sight is not
+hidden, so that a method that forgot half is not caught for the other half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+from benchmark import scores
+from benchmark.leaderboard.difference import difference, told_from_zero
+from benchmark.metric import Metric
+from benchmark.record import Baseline, MetricValue, OperatingPoint, Record
+
+Flag = Literal["hidden", "over-forgotten", "membership", "destroyed"]
+
+FASTER = 0.5
+"""Share of the reference's steps within which a relearning model must be back to be caught."""
+
+RULES: Mapping[Flag, str] = {
+    "hidden": "more of the forget set is still in the model than its output shows: trained a little, it is back within half of the steps"
+    " that the reference takes for the same way, its interval below all of them; or quantisation, pruning or noise lower its forget loss,"
+    " and more than the reference's, both beyond their intervals; or a lens or probe finds a share of the target's knowledge"
+    " that is larger, beyond the interval, than the share that its own first guesses show",
+    "over-forgotten": "the forget loss lies above the reference's, beyond the interval, and by more than the lab's noise floor where there"
+    " is one",
+    "membership": "a membership attack does better or worse on it than on the reference, beyond the interval of the difference; not where"
+    " the documents can be told apart without any model",
+    "destroyed": "its utility damage on test is above the largest budget",
+}
+"""What each flag says, in the words of the legend."""
+
+
+class Caught(NamedTuple):
+    """One reason for a flag."""
+
+    flag: Flag
+    by: str
+    """The metric, or the measured quantity."""
+    told: str
+    """The numbers."""
+
+
+def caught(record: Record, cards: Mapping[str, Metric], separable: bool) -> tuple[Caught, ...]:
+    """What is suspicious at the headline operating point of a record that is ok.
+
+    Args:
+        record: of one run.
+        cards: of the metrics, by name; others are not looked at.
+        separable: whether forget and holdout documents can be told apart without a model.
+    """
+    baseline, point = record.baseline, record.operating_points[len(record.operating_points) // 2]
+    assert baseline is not None  # of a record that is ok
+    panel = {name: value for name, value in (point.panel or {}).items() if name in cards and name in baseline.reference_panel}
+    found = [
+        *(of for name, value in panel.items() if cards[name].axis == "robustness" for of in _hidden(cards[name], value, baseline, point)),
+        *_over_forgotten(baseline, point),
+        *(
+            of
+            for name, value in panel.items()
+            if cards[name].axis == "privacy" and not separable
+            for of in _membership(name, value, baseline.reference_panel[name])
+        ),
+        *_destroyed(record, baseline, point),
+    ]
+    return tuple(found)
+
+
+def _hidden(card: Metric, value: MetricValue, baseline: Baseline, point: OperatingPoint) -> list[Caught]:
+    reference = baseline.reference_panel[card.name]
+    if card.knows == "lower":
+        return _relearned(card.name, value, reference)
+    if card.knows == "neither":
+        return _came_back(card.name, value, reference)
+    return _still_inside(card.name, value, baseline, point)
+
+
+def _relearned(name: str, value: MetricValue, reference: MetricValue) -> list[Caught]:
+    """By training a little: `value_by_index` has the forget loss after each measured step, and the level `half`."""
+    curves = [_curve(one) for one in (value, reference)]
+    if value.agg_value is None or value.interval is None or not all(curves):
+        return []
+    half = value.value_by_index["half"]["nll"]
+    start, honest = curves[0][0][1], curves[1][0][1]
+    if start <= half:  # in plain sight
+        return []
+    way = min(start, honest) - half
+    due = steps_to(curves[1], honest - way)
+    if value.agg_value > FASTER * due or value.interval[1] >= due:
+        return []
+    return [Caught("hidden", name, f"back after {value.agg_value:.1f} steps, the reference goes as far in {due:.1f}")]
+
+
+def _curve(value: MetricValue) -> list[tuple[float, float]]:
+    """Steps and forget loss after them, in their order; none without a level to fall to."""
+    steps = [(float(name.split()[1]), of["nll"]) for name, of in value.value_by_index.items() if name.startswith("step ")]
+    return sorted(steps) if "half" in value.value_by_index else []
+
+
+def steps_to(curve: list[tuple[float, float]], level: float) -> float:
+    """Steps after which a loss is first at a level or below, straight lines between those measured; the last of them if it never is.
+
+    Args:
+        curve: steps, from 0 on, and the loss after each.
+        level: at most the first loss.
+    """
+    for (before, above), (after, loss) in pairwise(curve):
+        if loss <= level:
+            return before + (after - before) * (above - level) / (above - loss) if above > loss else after
+    return curve[-1][0]
+
+
+def _came_back(name: str, value: MetricValue, reference: MetricValue) -> list[Caught]:
+    """By a change of the weights that no one trained for: how much the forget loss falls, nats a token."""
+    more = difference(value, reference)
+    if more is None or value.interval is None or value.interval[0] <= 0 or more.low <= 0:
+        return []
+    return [Caught("hidden", name, f"{value.agg_value:.3f} nats come back, {reference.agg_value:.3f} on the reference")]
+
+
+def _still_inside(name: str, value: MetricValue, baseline: Baseline, point: OperatingPoint) -> list[Caught]:
+    """By what can be read off inside, in shares of the target's knowledge: 0 as on the reference, 1 as on the target."""
+    reference, target = baseline.reference_panel[name], baseline.target_panel.get(name)
+    more = difference(value, reference)
+    gap = None if target is None else difference(target, reference)
+    shown = [of["forget"].top1 for of in (point.test, baseline.target_test, baseline.reference_test)]
+    if more is None or gap is None or gap.low <= 0 or shown[1] <= shown[2]:
+        return []
+    inside, outside = more.low / gap.value, max(0.0, (shown[0] - shown[2]) / (shown[1] - shown[2]))
+    if more.low <= 0 or inside <= outside:
+        return []
+    return [Caught("hidden", name, f"{more.value / gap.value:.0%} of the target's knowledge inside, {outside:.0%} shown")]
+
+
+def _over_forgotten(baseline: Baseline, point: OperatingPoint) -> list[Caught]:
+    if "forget" not in baseline.reference_test:
+        return []
+    beyond = scores.gap_interval(baseline.reference_test["forget"], point.test["forget"])
+    if beyond.low <= 0 or beyond.value <= (baseline.noise_floor or 0.0):
+        return []
+    return [Caught("over-forgotten", "forget NLL", f"{beyond.value:.3f} nats a token above the reference's")]
+
+
+def _membership(name: str, value: MetricValue, reference: MetricValue) -> list[Caught]:
+    apart = difference(value, reference)
+    if apart is None or not told_from_zero((apart.low, apart.high)):
+        return []
+    return [Caught("membership", name, f"{value.agg_value:.2f}, {reference.agg_value:.2f} on the reference")]
+
+
+def _destroyed(record: Record, baseline: Baseline, point: OperatingPoint) -> list[Caught]:
+    damage = scores.utility_damage(*(scores.means(of) for of in (point.test, baseline.target_test, baseline.reference_test)))
+    largest = max(record.spec.protocol.budgets)
+    if damage <= largest:
+        return []
+    return [Caught("destroyed", "utility damage", f"{damage:.1%} on test")]

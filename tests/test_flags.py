@@ -1,0 +1,191 @@
+"""What makes a run suspicious: each rule at its threshold, and nothing of honest models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from panels import attack, layers, relearned, scored, with_panels
+from records import record, spec
+
+from benchmark import registry
+from benchmark.leaderboard.difference import difference, mean_interval
+from benchmark.leaderboard.flags import RULES, Caught, caught, steps_to
+from benchmark.record import MetricValue, Panel
+from benchmark.scores import Interval
+
+HALFWAY = ((0.01, 0.5),)
+NEARLY = ((0.01, 0.9),)
+AS_REFERENCE = ((0.01, 1.0),)
+BEYOND = ((0.01, 1.2),)
+
+
+def found(
+    path: tuple[tuple[float, float], ...], target: Panel, reference: Panel, unlearned: Panel, separable: bool = False, **options: Any
+) -> tuple[Caught, ...]:
+    made = with_panels(record(spec(), path, **options), target, reference, unlearned)
+    return caught(made, registry.metrics(), separable)
+
+
+def flags(*given: Any, **options: Any) -> list[tuple[str, str]]:
+    return [(one.flag, one.by) for one in found(*given, **options)]
+
+
+FULL_TARGET = {
+    "relearn_forget": relearned(2.0),
+    "quantised_int4": scored(-0.02),
+    "linear_probe": layers(0.5),
+    "mia_loss": attack(6),
+}
+FULL_REFERENCE = {
+    "relearn_forget": relearned(3.0, 2.9, 2.8, 2.5),
+    "quantised_int4": scored(-0.01),
+    "linear_probe": layers(0.3),
+    "mia_loss": attack(3),
+}
+
+
+def test_every_flag_has_its_rule_in_words() -> None:
+    assert list(RULES) == ["hidden", "over-forgotten", "membership", "destroyed"]
+
+
+def test_the_reference_itself_is_caught_by_nothing() -> None:
+    assert flags(AS_REFERENCE, FULL_TARGET, FULL_REFERENCE, FULL_REFERENCE) == []
+
+
+def test_the_target_hides_nothing() -> None:
+    assert flags(((0.0, 0.0),), FULL_TARGET, FULL_REFERENCE, FULL_TARGET) == [("membership", "mia_loss")]
+
+
+def test_without_a_reference_nothing_is_told_by_it() -> None:
+    assert flags(AS_REFERENCE, FULL_TARGET, {}, FULL_TARGET, kind="none") == []
+
+
+class TestRelearning:
+    REFERENCE = relearned(3.0, 2.9, 2.8, 2.5)
+    """Half, 2.5, after 8 steps; down by 0.2 after 4."""
+
+    def caught(self, value: MetricValue, path: tuple[tuple[float, float], ...] = NEARLY) -> list[str]:
+        panels = {"relearn_forget": relearned(2.0)}, {"relearn_forget": self.REFERENCE}, {"relearn_forget": value}
+        return [one.told for one in found(path, *panels)]
+
+    def test_back_in_half_the_steps_is_caught(self) -> None:
+        assert self.caught(relearned(3.0, 2.75, 2.5)) == ["back after 4.0 steps, the reference goes as far in 8.0"]
+
+    def test_back_in_more_than_half_the_steps_is_not(self) -> None:
+        assert self.caught(relearned(3.0, 2.75, 2.51, 2.4)) == []
+
+    def test_a_shorter_way_is_held_against_the_reference_on_as_short_a_way(self) -> None:
+        # from 2.7 it is 0.2 to half: the reference takes 4 steps for that, so that 3 are honest and 2 are not
+        assert self.caught(relearned(2.7, 2.6, 2.4)) == []
+        assert self.caught(relearned(2.7, 2.5)) == ["back after 2.0 steps, the reference goes as far in 4.0"]
+
+    def test_a_longer_way_is_held_against_the_reference_s_own(self) -> None:
+        assert self.caught(relearned(5.0, 3.0, 2.5), path=AS_REFERENCE) == ["back after 4.0 steps, the reference goes as far in 8.0"]
+
+    def test_what_is_in_plain_sight_is_not_hidden(self) -> None:
+        assert self.caught(relearned(2.4), path=HALFWAY) == []
+
+    def test_an_interval_that_reaches_the_reference_s_steps_is_not_told_apart(self) -> None:
+        assert self.caught(relearned(3.0, 2.75, 2.5).model_copy(update={"interval": (1.0, 8.0)})) == []
+
+    @pytest.mark.parametrize(("level", "steps"), [(3.0, 0.0), (2.95, 1.0), (2.5, 8.0), (2.0, 8.0)])
+    def test_steps_to_a_level(self, level: float, steps: float) -> None:
+        assert steps_to([(0.0, 3.0), (2.0, 2.9), (4.0, 2.8), (8.0, 2.5)], level) == pytest.approx(steps)
+
+
+class TestComingBack:
+    def caught(self, value: float, reference: float) -> list[tuple[str, str]]:
+        panels = ({"quantised_int4": scored(of)} for of in (-0.02, reference, value))
+        return flags(NEARLY, *panels)
+
+    def test_more_than_on_the_reference_is_caught(self) -> None:
+        assert self.caught(0.1, -0.01) == [("hidden", "quantised_int4")]
+
+    def test_no_more_than_on_the_reference_is_not(self) -> None:
+        assert self.caught(0.1, 0.1) == []
+
+    def test_a_loss_that_only_rises_less_is_not(self) -> None:
+        assert self.caught(-0.01, -0.1) == []
+
+
+class TestInside:
+    """The output's first guesses are right for 50 of 100 forget tokens on the target, and here for 30 on the reference."""
+
+    def caught(self, value: float, path: tuple[tuple[float, float], ...] = NEARLY) -> list[str]:
+        made = with_panels(
+            record(spec(), path), {"linear_probe": layers(0.5)}, {"linear_probe": layers(0.3)}, {"linear_probe": layers(value)}
+        )
+        assert made.baseline is not None
+        forget = made.baseline.reference_test["forget"]
+        fewer = forget.model_copy(update={"correct": tuple(30 for _ in forget.correct)})
+        baseline = made.baseline.model_copy(update={"reference_test": made.baseline.reference_test | {"forget": fewer}})
+        return [one.told for one in caught(made.model_copy(update={"baseline": baseline}), registry.metrics(), False)]
+
+    def test_more_inside_than_shown_is_caught(self) -> None:
+        # at 0.9 of the way 32 of 100 first guesses are right, 30 on the reference and 50 on the target
+        assert self.caught(0.5) == ["100% of the target's knowledge inside, 10% shown"]
+
+    def test_as_much_inside_as_shown_is_not(self) -> None:
+        assert self.caught(0.33) == []
+
+    def test_no_more_than_the_reference_has_is_not(self) -> None:
+        assert self.caught(0.3) == []
+
+
+class TestMembership:
+    @pytest.mark.parametrize("wins", [0, 6])
+    def test_is_caught_on_either_side_of_the_reference(self, wins: int) -> None:
+        assert flags(AS_REFERENCE, {"mia_loss": attack(6)}, {"mia_loss": attack(3)}, {"mia_loss": attack(wins)}) == [
+            ("membership", "mia_loss")
+        ]
+
+    def test_within_the_interval_is_not(self) -> None:
+        assert flags(AS_REFERENCE, {"mia_loss": attack(6)}, {"mia_loss": attack(3)}, {"mia_loss": attack(4)}) == []
+
+    def test_is_not_told_where_the_documents_can_be_told_apart_without_a_model(self) -> None:
+        panels = {"mia_loss": attack(6)}, {"mia_loss": attack(3)}, {"mia_loss": attack(6)}
+        assert flags(AS_REFERENCE, *panels, separable=True) == []
+
+
+def test_over_forgotten_is_beyond_the_reference_by_more_than_the_noise_floor() -> None:
+    assert flags(BEYOND, {}, {}, {}) == [("over-forgotten", "forget NLL")]
+    assert flags(((0.01, 1.04),), {}, {}, {}) == []  # 0.04 nats a token; the floor is 0.05
+
+
+def test_destroyed_is_above_the_largest_budget_on_test() -> None:
+    made = with_panels(record(spec(), NEARLY), {}, {}, {})
+    worse = {name: of.model_copy(update={"nll": tuple(1.1 * nll for nll in of.nll)}) for name, of in made.operating_points[1].test.items()}
+    points = (made.operating_points[0], made.operating_points[1].model_copy(update={"test": worse}), made.operating_points[2])
+    found = caught(made.model_copy(update={"operating_points": points}), registry.metrics(), False)
+    assert "destroyed" in [one.flag for one in found]
+    assert "destroyed" not in [one.flag for one in caught(made, registry.metrics(), False)]
+
+
+class TestDifference:
+    def test_of_means_is_paired_over_documents(self) -> None:
+        # every document differs by 0.1, so that no resample differs by anything else
+        apart = difference(scored(0.4), scored(0.3))
+        assert apart == pytest.approx((0.1, 0.1, 0.1))
+
+    def test_of_aucs_is_paired_over_documents(self) -> None:
+        apart = difference(attack(6), attack(3))
+        assert apart is not None
+        assert apart.value == pytest.approx(0.5)
+        assert 0 < apart.low < 0.5 < apart.high
+        assert difference(attack(3), attack(3)) == (0.0, 0.0, 0.0)
+
+    def test_of_other_values_takes_the_intervals_as_independent(self) -> None:
+        first = MetricValue(agg_value=5.0, interval=(2.0, 9.0))
+        second = MetricValue(agg_value=1.0, interval=(0.5, 5.0))
+        assert difference(first, second) == pytest.approx((4.0, 4.0 - 5.0, 4.0 + 16.25**0.5))
+
+    def test_of_a_value_that_is_missing_or_has_no_interval_there_is_none(self) -> None:
+        lone = MetricValue(agg_value=1.0)
+        assert difference(lone, scored(0.1)) is None
+        assert difference(MetricValue(agg_value=None, reason="why"), scored(0.1)) is None
+
+    def test_mean_over_seeds_is_none_where_one_is_missing(self) -> None:
+        both = [Interval(1.0, 0.0, 2.0), Interval(3.0, 2.0, 4.0)]
+        assert mean_interval(both) == (2.0, 1.0, 3.0)
+        assert mean_interval([*both, None]) is None
