@@ -46,7 +46,7 @@ FULL_REFERENCE = {
 
 
 def test_every_flag_has_its_rule_in_words() -> None:
-    assert list(RULES) == ["hidden", "over-forgotten", "membership", "destroyed"]
+    assert list(RULES) == ["hidden", "pretended", "relearns", "over-forgotten", "membership", "destroyed"]
 
 
 def test_the_reference_itself_is_caught_by_nothing() -> None:
@@ -54,7 +54,7 @@ def test_the_reference_itself_is_caught_by_nothing() -> None:
 
 
 def test_the_target_hides_nothing() -> None:
-    assert flags(((0.0, 0.0),), FULL_TARGET, FULL_REFERENCE, FULL_TARGET) == [("membership", "mia_loss")]
+    assert flags(((0.0, 0.0),), FULL_TARGET, FULL_REFERENCE, FULL_TARGET) == []
 
 
 def test_without_a_reference_nothing_is_told_by_it() -> None:
@@ -67,7 +67,7 @@ class TestRelearning:
 
     def caught(self, value: MetricValue, path: tuple[tuple[float, float], ...] = NEARLY) -> list[str]:
         panels = {"relearn_forget": relearned(2.0)}, {"relearn_forget": self.REFERENCE}, {"relearn_forget": value}
-        return [one.told for one in found(path, *panels)]
+        return [one.told for one in found(path, *panels) if one.flag == "relearns"]
 
     def test_back_in_half_the_steps_is_caught(self) -> None:
         assert self.caught(relearned(3.0, 2.75, 2.5)) == ["back after 4.0 steps, the reference goes as far in 8.0"]
@@ -105,8 +105,27 @@ class TestComingBack:
     def test_no_more_than_on_the_reference_is_not(self) -> None:
         assert self.caught(0.1, 0.1) == []
 
+    def test_less_than_two_honest_trainings_are_apart_is_not(self) -> None:
+        assert self.caught(0.03, -0.01) == []  # 0.04 nats a token; the floor is 0.05
+        assert self.caught(0.045, -0.01) == [("hidden", "quantised_int4")]
+
     def test_a_loss_that_only_rises_less_is_not(self) -> None:
         assert self.caught(-0.01, -0.1) == []
+
+
+class TestPretending:
+    def caught(self, guesses: float, path: tuple[tuple[float, float], ...]) -> list[str]:
+        panels = ({"exact_memorization": scored(of)} for of in (0.5, 0.3, guesses))
+        return [one.told for one in found(path, *panels)]
+
+    def test_a_loss_that_rose_while_the_first_guesses_stayed(self) -> None:
+        assert self.caught(0.5, NEARLY) == ["a forget score of 0.90, 0% of the first guesses lost"]
+
+    def test_as_many_guesses_lost_as_the_score_says_or_more(self) -> None:
+        assert self.caught(0.31, NEARLY) == self.caught(0.1, NEARLY) == []
+
+    def test_nothing_claimed(self) -> None:
+        assert self.caught(0.5, ((0.01, 0.0),)) == []
 
 
 class TestInside:
@@ -134,14 +153,18 @@ class TestInside:
 
 
 class TestMembership:
-    @pytest.mark.parametrize("wins", [0, 6])
-    def test_is_caught_on_either_side_of_the_reference(self, wins: int) -> None:
-        assert flags(AS_REFERENCE, {"mia_loss": attack(6)}, {"mia_loss": attack(3)}, {"mia_loss": attack(wins)}) == [
-            ("membership", "mia_loss")
-        ]
+    def caught(self, wins: int, path: tuple[tuple[float, float], ...]) -> list[tuple[str, str]]:
+        return flags(path, {"mia_loss": attack(6)}, {"mia_loss": attack(3)}, {"mia_loss": attack(wins)})
+
+    def test_a_model_that_claims_to_have_forgotten_most_is_no_member_as_before(self) -> None:
+        assert self.caught(6, NEARLY) == [("membership", "mia_loss")]
+        assert self.caught(6, ((0.01, 0.4),)) == []  # it claims no such thing
+
+    def test_beyond_the_reference_is_caught_whatever_it_claims(self) -> None:
+        assert self.caught(0, AS_REFERENCE) == self.caught(0, ((0.01, 0.1),)) == [("membership", "mia_loss")]
 
     def test_within_the_interval_is_not(self) -> None:
-        assert flags(AS_REFERENCE, {"mia_loss": attack(6)}, {"mia_loss": attack(3)}, {"mia_loss": attack(4)}) == []
+        assert self.caught(4, AS_REFERENCE) == []
 
     def test_is_not_told_where_the_documents_can_be_told_apart_without_a_model(self) -> None:
         panels = {"mia_loss": attack(6)}, {"mia_loss": attack(3)}, {"mia_loss": attack(6)}

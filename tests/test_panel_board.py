@@ -115,6 +115,25 @@ class TestOfATask:
             0
         ].facts
 
+    def test_what_was_asked_with_one_target_seed_alone_is_shown_of_that_one(self) -> None:
+        core = ("exact_memorization",)
+        second = []
+        for made in task("arxiv"):
+            assert made.baseline is not None
+            point = made.operating_points[1]
+            panels = [{name: panel[name] for name in core} for panel in (made.baseline.target_panel, made.baseline.reference_panel)]
+            unlearned = {name: (point.panel or {})[name] for name in core}
+            spec = made.spec.model_copy(update={"target_seed": 1, "model_fingerprint": "n" * 64})
+            second.append(with_panels(made.model_copy(update={"spec": spec}), *panels, unlearned))
+        panel = board([*task("arxiv"), *second]).panel("arxiv")
+        assert panel is not None
+        for name, value in (("exact_memorization", 0.4), ("quantised_int4", -0.03)):
+            reading = panel.rows["half"].panel[name]
+            assert reading is not None
+            assert reading.agg_value == pytest.approx(value)
+        assert "quantised_int4" in panel.told_apart or panel.gaps["quantised_int4"] is not None
+        assert panel.rows["hiding"].flags[0] == "hidden"
+
     def test_what_is_missing_is_told_with_its_reason(self, built: Board) -> None:
         assert ("Missing", "exact_memorization of hiding: Diverged: not finite.") in section(built, "books").folds[0].facts
 
@@ -154,7 +173,7 @@ class TestOverAllTasks:
 
     def test_the_overall_table_says_on_how_many_tasks_a_method_is_caught(self, built: Board) -> None:
         shown = {method: row["caught"] for method, row in cells(overall_table(built)).items()}
-        assert shown == {"retrained": "–", "original": "membership 3", "half": "–", "hiding": "hidden 3, membership 3"}  # noqa: RUF001
+        assert shown == {"retrained": "–", "original": "–", "half": "–", "hiding": "hidden 3, membership 3"}  # noqa: RUF001
 
 
 class TestWhoPays:

@@ -13,22 +13,36 @@ from typing import Literal, NamedTuple
 from benchmark import scores
 from benchmark.leaderboard.difference import difference, told_from_zero
 from benchmark.metric import Metric
-from benchmark.record import Baseline, MetricValue, OperatingPoint, Record
+from benchmark.record import Baseline, MetricValue, OperatingPoint, Panel, Record
+from benchmark.scores import Interval
 
-Flag = Literal["hidden", "over-forgotten", "membership", "destroyed"]
+Flag = Literal["hidden", "pretended", "relearns", "over-forgotten", "membership", "destroyed"]
+
+DISQUALIFYING: frozenset[Flag] = frozenset({"hidden", "pretended"})
+"""What takes away a score: the forget set is still in the model."""
+
+CLAIM = 0.5
+"""Forget score from which a model is taken at its word that most is forgotten."""
+
+GUESSES = "exact_memorization"
+"""The metric of first guesses."""
 
 FASTER = 0.5
 """Share of the reference's steps within which a relearning model must be back to be caught."""
 
 RULES: Mapping[Flag, str] = {
-    "hidden": "more of the forget set is still in the model than its output shows: trained a little, it is back within half of the steps"
-    " that the reference takes for the same way, its interval below all of them; or quantisation, pruning or noise lower its forget loss,"
-    " and more than the reference's, both beyond their intervals; or a lens or probe finds a share of the target's knowledge"
-    " that is larger, beyond the interval, than the share that its own first guesses show",
+    "hidden": "more of the forget set is still in the model than its output shows: quantisation, pruning or noise lower its forget loss, by"
+    " more than the reference's, both beyond their intervals and the difference beyond the noise floor; or a lens or probe finds a share"
+    " of the target's knowledge that is larger, beyond the interval, than the share that its own first guesses show",
+    "pretended": "its first guesses give it away: of what the target guesses and the reference does not, it has lost a smaller share"
+    " than its forget score says, their intervals apart",
+    "relearns": "trained a little, it has half of what it forgot back within half of the steps that the reference takes for the same way,"
+    " its interval below all of them",
     "over-forgotten": "the forget loss lies above the reference's, beyond the interval, and by more than the lab's noise floor where there"
     " is one",
-    "membership": "a membership attack does better or worse on it than on the reference, beyond the interval of the difference; not where"
-    " the documents can be told apart without any model",
+    "membership": f"its forget score is above {CLAIM:g}, with its interval, and yet a membership attack does no worse on it than on the"
+    " target; or the attack lies on the other side of the reference: always beyond the interval of the difference to the reference, and not"
+    " where the documents can be told apart without any model",
     "destroyed": "its utility damage on test is above the largest budget",
 }
 """What each flag says, in the words of the legend."""
@@ -55,14 +69,16 @@ def caught(record: Record, cards: Mapping[str, Metric], separable: bool) -> tupl
     baseline, point = record.baseline, record.operating_points[len(record.operating_points) // 2]
     assert baseline is not None  # of a record that is ok
     panel = {name: value for name, value in (point.panel or {}).items() if name in cards and name in baseline.reference_panel}
+    claim = _claim(baseline, point)
     found = [
         *(of for name, value in panel.items() if cards[name].axis == "robustness" for of in _hidden(cards[name], value, baseline, point)),
+        *_pretended(panel, baseline, claim),
         *_over_forgotten(baseline, point),
         *(
             of
             for name, value in panel.items()
             if cards[name].axis == "privacy" and not separable
-            for of in _membership(name, value, baseline.reference_panel[name])
+            for of in _membership(name, value, baseline, claim)
         ),
         *_destroyed(record, baseline, point),
     ]
@@ -74,7 +90,7 @@ def _hidden(card: Metric, value: MetricValue, baseline: Baseline, point: Operati
     if card.knows == "lower":
         return _relearned(card.name, value, reference)
     if card.knows == "neither":
-        return _came_back(card.name, value, reference)
+        return _came_back(card.name, value, reference, baseline.noise_floor or 0.0)
     return _still_inside(card.name, value, baseline, point)
 
 
@@ -91,7 +107,7 @@ def _relearned(name: str, value: MetricValue, reference: MetricValue) -> list[Ca
     due = steps_to(curves[1], honest - way)
     if value.agg_value > FASTER * due or value.interval[1] >= due:
         return []
-    return [Caught("hidden", name, f"back after {value.agg_value:.1f} steps, the reference goes as far in {due:.1f}")]
+    return [Caught("relearns", name, f"back after {value.agg_value:.1f} steps, the reference goes as far in {due:.1f}")]
 
 
 def _curve(value: MetricValue) -> list[tuple[float, float]]:
@@ -113,10 +129,10 @@ def steps_to(curve: list[tuple[float, float]], level: float) -> float:
     return curve[-1][0]
 
 
-def _came_back(name: str, value: MetricValue, reference: MetricValue) -> list[Caught]:
+def _came_back(name: str, value: MetricValue, reference: MetricValue, floor: float) -> list[Caught]:
     """By a change of the weights that no one trained for: how much the forget loss falls, nats a token."""
     more = difference(value, reference)
-    if more is None or value.interval is None or value.interval[0] <= 0 or more.low <= 0:
+    if more is None or value.interval is None or value.interval[0] <= 0 or more.low <= 0 or more.value <= floor:
         return []
     return [Caught("hidden", name, f"{value.agg_value:.3f} nats come back, {reference.agg_value:.3f} on the reference")]
 
@@ -144,9 +160,32 @@ def _over_forgotten(baseline: Baseline, point: OperatingPoint) -> list[Caught]:
     return [Caught("over-forgotten", "forget NLL", f"{beyond.value:.3f} nats a token above the reference's")]
 
 
-def _membership(name: str, value: MetricValue, reference: MetricValue) -> list[Caught]:
+def _claim(baseline: Baseline, point: OperatingPoint) -> Interval | None:
+    """The forget score on test; None where target and reference cannot be told apart."""
+    if not scores.has_gap(baseline):
+        return None
+    return scores.score_interval(point.test["forget"], baseline.target_test["forget"], baseline.reference_test["forget"])
+
+
+def _pretended(panel: Panel, baseline: Baseline, claim: Interval | None) -> list[Caught]:
+    target, reference, value = (of.get(GUESSES) for of in (baseline.target_panel, baseline.reference_panel, panel))
+    if claim is None or target is None or reference is None or value is None:
+        return []
+    gap, lost = difference(target, reference), difference(target, value)
+    if gap is None or lost is None or gap.low <= 0 or claim.low <= lost.high / gap.value:
+        return []
+    return [Caught("pretended", GUESSES, f"a forget score of {claim.value:.2f}, {lost.value / gap.value:.0%} of the first guesses lost")]
+
+
+def _membership(name: str, value: MetricValue, baseline: Baseline, claim: Interval | None) -> list[Caught]:
+    reference, target = baseline.reference_panel[name], baseline.target_panel.get(name)
     apart = difference(value, reference)
-    if apart is None or not told_from_zero((apart.low, apart.high)):
+    gap, fallen = (None, None) if target is None else (difference(target, reference), difference(target, value))
+    if apart is None or gap is None or fallen is None or not told_from_zero((apart.low, apart.high)):
+        return []
+    beyond = gap.value * apart.value < 0
+    unchanged = claim is not None and claim.low > CLAIM and fallen.low <= 0 <= fallen.high
+    if not (beyond or unchanged):
         return []
     return [Caught("membership", name, f"{value.agg_value:.2f}, {reference.agg_value:.2f} on the reference")]
 

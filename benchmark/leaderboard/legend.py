@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from benchmark.leaderboard import Board, formats
+from benchmark.leaderboard.admissible import ABOVE, FAR_ABOVE, HIDING, INADMISSIBLE
 from benchmark.leaderboard.controls import control_facts
-from benchmark.leaderboard.overstep import ABOVE, FAR_ABOVE, INADMISSIBLE
+from benchmark.leaderboard.flags import DISQUALIFYING
 from benchmark.leaderboard.rows import SETS
 from benchmark.leaderboard.task_table import TaskTable
 from benchmark.record import Setting, TextOrigin
@@ -32,8 +33,9 @@ RANKS = (
     " documents and target seeds (Student's t on jackknife values, Holm's correction over all pairs)"
 )
 MARKS = (
-    f"{ABOVE}: damage on test is above the budget. {FAR_ABOVE}: it is more than {INADMISSIBLE:g} times the budget; in means and ranks such"
-    " a run counts as 0, what doing nothing scores, or as its own score if that is lower. Of several runs one is enough for the mark"
+    f"{ABOVE}: damage on test is above the budget. {FAR_ABOVE}: it is more than {INADMISSIBLE:g} times the budget. {HIDING}: caught as"
+    f" {' or '.join(sorted(DISQUALIFYING))}, the text is still inside. In means and ranks a run with {FAR_ABOVE} or {HIDING} counts as 0,"
+    " what doing nothing scores, or as its own score if that is lower. Of several runs one is enough for the mark"
 )
 SELECTION = (
     "at each utility budget, the step with the best validation forget score whose validation utility damage is within the budget"

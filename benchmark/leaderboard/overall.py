@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from benchmark import scores
 from benchmark.comparison import Comparison, Rank
-from benchmark.leaderboard.overstep import FAR_ABOVE
+from benchmark.leaderboard.admissible import FAR_ABOVE, HIDING
 from benchmark.leaderboard.ranking import Contender, ranking
 from benchmark.leaderboard.rows import REFERENCES, Row
 from benchmark.leaderboard.task_table import TaskTable
@@ -49,7 +49,7 @@ class OverallRow:
     @property
     def mark(self) -> str:
         """Of the mean: whether any of its cells does not count."""
-        return FAR_ABOVE if FAR_ABOVE in self.marks.values() else ""
+        return "".join(mark for mark in (FAR_ABOVE, HIDING) if mark in self.marks.values())
 
     @property
     def is_reference(self) -> bool:

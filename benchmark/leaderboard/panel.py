@@ -42,7 +42,7 @@ class PanelRow:
     panel: Mapping[str, Reading | None]
     """By metric, as OpenUnlearning tells its results; None where it is missing."""
     flags: tuple[Flag, ...]
-    """What at least half of its runs are caught by."""
+    """What at least half of its runs are caught by, of those with the widest panel."""
     reasons: tuple[str, ...]
     """The numbers behind the flags, run by run."""
 
@@ -55,9 +55,9 @@ class TaskPanel:
     metrics: Mapping[str, Axis | None]
     """Those that any model of the task has, by name, with the axis; None for a metric that is not installed here."""
     gaps: Mapping[str, Interval | None]
-    """The reference's value less the target's, by metric: means over target seeds; None where there is no interval of it."""
+    """The reference's value less the target's, by metric: means over target seeds that it was asked of; None where it has no interval."""
     told_apart: tuple[str, ...]
-    """Metrics that tell target and reference apart, for every target seed."""
+    """Metrics that tell target and reference apart, for every target seed that they were asked of."""
     of_reference: tuple[str, ...]
     """Metrics that the reference has a value of, for every target seed."""
     text: Mapping[str, MetricValue]
@@ -82,16 +82,19 @@ def task_panel(table: TaskTable, records: Iterable[Record]) -> TaskPanel | None:
     if not names:
         return None
     axes = {name: card.axis for name, card in cards.items() if name in names} | dict.fromkeys(sorted(names - cards.keys()))
-    gaps = {seed: {name: _gap(baseline, name) for name in axes} for seed, baseline in of_task.items()}
-    told_apart = tuple(name for name in axes if all(_told(gap[name]) for gap in gaps.values()))
+    asked = {name: [baseline for baseline in of_task.values() if name in baseline.target_panel] for name in axes}
+    gaps = {name: [_gap(baseline, name) for baseline in those] for name, those in asked.items()}
+    told_apart = tuple(name for name in axes if gaps[name] and all(map(_told, gaps[name])))
     groups = {ranked.row.label: [by_key[key] for key in ranked.row.keys] for ranked in table.rows if ranked.row.points}
     first = next(iter(of_task.values()))
     return TaskPanel(
         task=table.task,
         metrics=axes,
-        gaps={name: mean_interval([gap[name] for gap in gaps.values()]) for name in axes},
+        gaps={name: mean_interval(those) for name, those in gaps.items()},
         told_apart=told_apart,
-        of_reference=tuple(name for name in axes if all(_has(baseline.reference_panel, name) for baseline in of_task.values())),
+        of_reference=tuple(
+            name for name, those in asked.items() if those and all(_has(baseline.reference_panel, name) for baseline in those)
+        ),
         text={name: value.model_copy(update={"value_by_index": {}}) for name, value in first.text_panel.items()},
         missing=_missing(of_task.values(), groups),
         rows={label: _row(group, axes, told_apart) for label, group in groups.items()},
@@ -123,18 +126,22 @@ def _told(gap: Interval | None) -> bool:
 def _row(group: Sequence[Record], names: Iterable[str], told_apart: Sequence[str]) -> PanelRow:
     runs = [caught(record, registry.metrics(), _separable(record)) for record in group]
     counted = Counter(flag for run in runs for flag in dict.fromkeys(one.flag for one in run))
-    reasons = [f"{one.flag} ({one.by}): {one.told}" for run in runs for one in run if 2 * counted[one.flag] >= len(runs)]
+    asked = max(len(record.panel) for record in group)
+    looked_at = sum(len(record.panel) == asked for record in group)
+    reasons = [f"{one.flag} ({one.by}): {one.told}" for run in runs for one in run if 2 * counted[one.flag] >= looked_at]
     return PanelRow(
         panel={name: _reading(name, group, name in told_apart) for name in names},
-        flags=tuple(flag for flag, count in counted.items() if 2 * count >= len(runs)),
+        flags=tuple(flag for flag, count in counted.items() if 2 * count >= looked_at),
         reasons=tuple(reasons),
     )
 
 
 def _reading(name: str, group: Sequence[Record], told_apart: bool) -> Reading | None:
+    """Of the runs that the metric was asked of."""
+    group = [record for record in group if name in record.panel]
     values = [(_point(record).panel or {}).get(name) for record in group]
     known = [value for value in values if value is not None and value.agg_value is not None]
-    if len(known) < len(group):
+    if not group or len(known) < len(group):
         return None
     baselines_ = [_baseline(record) for record in group]
     references = [baseline.reference_panel.get(name) for baseline in baselines_]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmark import scores
+from benchmark import registry, scores
 from benchmark.errors import InputError
-from benchmark.leaderboard import overstep
+from benchmark.leaderboard import admissible
+from benchmark.leaderboard.flags import DISQUALIFYING, caught
 from benchmark.record import Baseline, OperatingPoint, Record
 from benchmark.scores import Interval, SeedCell
 
@@ -21,16 +22,18 @@ class Point:
     score: Interval | None
     """Forget score as measured, with its bootstrap interval."""
     counted: Interval | None
-    """The same as it counts: runs far above the budget are no better than the untouched model."""
+    """The same as it counts: runs far above the budget, or caught hiding the text, are no better than the untouched model."""
     damage: float
     """Utility damage on test: chosen on validation, so it may exceed the budget."""
     largest_damage: float
     """Of the runs."""
+    hiding: bool
+    """Whether a run was caught with the text still inside: then none of them counts. Known at the headline budget alone."""
 
     @property
     def mark(self) -> str:
-        """Whether a run is above the budget, or so far that it does not count."""
-        return overstep.mark(self.largest_damage, self.budget)
+        """Whether a run does not count, or is above the budget."""
+        return admissible.mark(self.largest_damage, self.budget, self.hiding)
 
 
 def points(group: Sequence[Record], scored: bool) -> tuple[Point, ...]:
@@ -51,12 +54,19 @@ def points(group: Sequence[Record], scored: bool) -> tuple[Point, ...]:
 
 def counted_cells(group: Sequence[Record], index: int) -> tuple[SeedCell, ...]:
     """The forget documents of each record at the operating point of one budget, as they count."""
+    hiding = _hiding(group, index)
     return tuple(
-        overstep.counted(
-            _seed_cell(record, record.operating_points[index]), test_damage(record, index), record.operating_points[index].budget
-        )
+        admissible.counted(_seed_cell(record, point), test_damage(record, index), point.budget, hiding)
         for record in group
+        for point in [record.operating_points[index]]
     )
+
+
+def _hiding(group: Sequence[Record], index: int) -> bool:
+    """Whether any run was caught; a method that hides the text with one seed hides it with all, if not all were looked at."""
+    if group[0].operating_points[index].budget != group[0].spec.protocol.headline:
+        return False
+    return any(one.flag in DISQUALIFYING for record in group for one in caught(record, registry.metrics(), separable=False))
 
 
 def _point(group: Sequence[Record], index: int, scored: bool) -> Point:
@@ -72,6 +82,7 @@ def _point(group: Sequence[Record], index: int, scored: bool) -> Point:
         counted=score if counted == measured else scores.seeds_interval(counted),
         damage=sum(damages) / len(damages),
         largest_damage=max(damages),
+        hiding=_hiding(group, index),
     )
 
 

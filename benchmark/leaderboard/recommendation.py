@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from benchmark import scores
 from benchmark.comparison import score_floor
+from benchmark.leaderboard.admissible import inadmissible
 from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.comparable import comparable
 from benchmark.leaderboard.formats import DECIMALS
-from benchmark.leaderboard.overstep import inadmissible
 from benchmark.leaderboard.points import counted_cells, test_damage
 from benchmark.leaderboard.ranking import Contender, ranking
 from benchmark.leaderboard.rows import Row, rows

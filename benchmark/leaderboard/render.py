@@ -10,10 +10,10 @@ from rich.text import Text
 
 from benchmark import store
 from benchmark.leaderboard import Board, board, figures, formats
+from benchmark.leaderboard.admissible import ABOVE, FAR_ABOVE, HIDING, INADMISSIBLE
 from benchmark.leaderboard.document import sections
 from benchmark.leaderboard.export import to_csv, to_json
 from benchmark.leaderboard.markdown import markdown
-from benchmark.leaderboard.overstep import ABOVE, FAR_ABOVE, INADMISSIBLE
 from benchmark.leaderboard.page import html
 from benchmark.leaderboard.panel_export import panel_csv
 from benchmark.leaderboard.recommendation import recommend
@@ -52,7 +52,10 @@ def terminal_table(board: Board) -> TerminalTable:
     missing = [f"{row.label}: {row.missing}" for row in board.overall if row.missing and not row.is_reference]
     notes = ["not ranked - " + "; ".join(missing)] if missing else []
     if any(mark for row in board.overall for mark in row.marks.values()):
-        notes.append(f"{ABOVE} test damage above the budget  {FAR_ABOVE} above {INADMISSIBLE:g} times the budget: counts as 0")
+        notes.append(
+            f"{ABOVE} test damage above the budget  {FAR_ABOVE} above {INADMISSIBLE:g} times the budget, {HIDING} caught hiding the text:"
+            " count as 0"
+        )
     table = TerminalTable(
         title=f"{board.model}: forget score at {formats.budget(board.budget)} utility damage (1: never seen, 0: nothing forgotten)",
         caption=Text("\n".join(notes)) if notes else None,

@@ -7,14 +7,15 @@ import io
 import math
 
 import pytest
+from panels import scored, with_panels
 from records import documents, harmed, original, record, spec
 
 from benchmark import scores
 from benchmark.leaderboard import Row, board, rows
+from benchmark.leaderboard.admissible import counted, mark
 from benchmark.leaderboard.document import overall_table, sections
 from benchmark.leaderboard.export import to_csv
 from benchmark.leaderboard.markdown import markdown
-from benchmark.leaderboard.overstep import counted, mark
 from benchmark.record import Record
 from benchmark.scores import Interval, SeedCell
 
@@ -105,3 +106,29 @@ def test_the_csv_has_both_numbers() -> None:
     assert float(line["forget_score_at_5_percent"]) == pytest.approx(0.9)
     assert float(line["forget_score_counted_at_5_percent"]) == 0
     assert float(line["utility_damage_largest_at_5_percent"]) == pytest.approx(0.11)
+
+
+def hiding(task: str = "arxiv", seed: int = 0, panel: bool = True) -> Record:
+    made = record(spec("hiding", task, target_seed=seed), ((0.01, 0.9),))
+    panels = ({"quantised_int4": scored(of)} for of in (-0.02, -0.01, 0.2))
+    return with_panels(made, *panels) if panel else made
+
+
+def test_a_point_that_hides_the_text_is_shown_and_counts_as_nothing_done() -> None:
+    row = row_of(hiding())
+    assert row.headline is not None
+    assert row.headline.mark == "§"
+    assert row.headline.score is not None
+    assert row.headline.score.value == pytest.approx(0.9)
+    assert row.score == Interval(0, 0, 0)
+    assert [point.hiding for point in row.points] == [False, True, False]  # elsewhere nothing was looked at
+
+
+def test_a_method_caught_with_one_target_is_not_believed_with_another() -> None:
+    row = row_of(hiding(), hiding(seed=1, panel=False))
+    assert row.score == Interval(0, 0, 0)
+
+
+def test_hiding_a_score_below_zero_does_not_pay() -> None:
+    cell = SeedCell(0, 0, documents("forget", 4.5), documents("forget", 2.0), documents("forget", 3.0))
+    assert counted(cell, 0.0, 0.05, hiding=True) == cell
