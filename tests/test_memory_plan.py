@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, PreTrainedTokenizerFast
 
-from benchmark import LanguageModel, Request, Unsupported, registry
+from benchmark import LanguageModel, Request, Unsupported, memory_plan, registry
 from benchmark.check.subjects import documents
 from benchmark.memory_at_hand import _left_in_groups, free_memory
 from benchmark.memory_plan import MemoryPlan, size_of, training_needs
@@ -146,6 +146,14 @@ def test_a_second_training_takes_the_place_of_the_first(lm: LanguageModel) -> No
     before = dict(plan.parts)
     assert plan.train(weights, 1, 1, 8) is None
     assert plan.parts == before
+
+
+def test_a_tenth_of_what_is_free_is_left_alone(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_plan, "free_memory", lambda devices: 10**10)
+    plan = MemoryPlan()
+    plan.look_at(lm.model, lm.context, False, ())
+    assert plan.hold(second_model=9 * 10**9) is None
+    assert "9.00 GB can be had" in (plan.hold(second_model=9 * 10**9 + 1) or "")
 
 
 def test_a_plan_that_has_seen_no_model_refuses_nothing(lm: LanguageModel) -> None:

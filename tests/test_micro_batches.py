@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark import LanguageModel, Passages, Request, cross_entropy, descend, memory_at_hand, registry, sequence_nll, total_nll
+from benchmark import LanguageModel, Passages, Request, cross_entropy, descend, gradients, memory_at_hand, registry, sequence_nll, total_nll
 from benchmark.loading import ON_CPU
 from benchmark.memory_plan import out_of_memory
 from methods.salun import SalUn
@@ -90,6 +90,21 @@ def test_parts_add_up_to_the_whole_step_of_natural_ascent(tiny_lm: Models, reque
     assert largest > 0
     for ours, theirs in zip(cut.model.parameters(), whole.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-3 * largest)
+
+
+def test_parts_add_up_in_lower_precision_too(tiny_lm: Models, request_for: Requests) -> None:
+    def of(lm: LanguageModel) -> Tensor:
+        lm.model.to(torch.bfloat16)
+        weights = dict(lm.model.named_parameters())
+        found = gradients(lm, lambda batch: cross_entropy(lm, batch), [request_for(lm).forget], weights)
+        assert {gradient.dtype for gradient in found.values()} == {torch.float32}
+        assert all(weight.grad is None for weight in weights.values())
+        return torch.cat([found[name].flatten() for name in sorted(found)])
+
+    cut = tiny_lm()
+    cut.plan.micro_batch = 3
+    whole, parts = of(tiny_lm()), of(cut)
+    assert (parts - whole).norm() < 0.05 * whole.norm()
 
 
 def test_parts_choose_the_salient_weights_of_the_whole(tiny_lm: Models, request_for: Requests, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,22 @@ def test_outputs_are_the_fisher_information_of_the_next_token(tiny_lm: Models, r
     assert (drawn - expected).norm() < 0.2 * expected.norm()
 
 
+def test_curvature_is_measured_in_passes_no_larger_than_a_step_that_had_to_be_cut(
+    tiny_lm: Models, request_for: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = tiny_lm()
+    request = request_for(lm)
+    assert request.general is not None
+    ran: list[int] = []
+    logits = LanguageModel.logits
+    monkeypatch.setattr(LanguageModel, "logits", lambda self, batch: ran.append(len(batch)) or logits(self, batch))
+    for micro_batch, most in ((None, len(request.retain)), (2, 6)):  # two windows of three kinds of text
+        lm.plan.micro_batch = micro_batch
+        ran.clear()
+        fisher_information(lm, [request.retain, request.general], seed=0)
+        assert max(ran) == most
+
+
 def test_the_direction_and_the_length_of_a_step(tiny_lm: Models, request_for: Requests) -> None:
     """Against the same step worked out in float64 from the formula of the docstring."""
     changed = []
