@@ -102,8 +102,9 @@ class TestPlanning:
             replace(of_books, recipe=replace(SHORT, seed=1)),
             replace(of_books, protocol=Protocol(method_tokens=10)),
             replace(of_books, splits=other_text.splits),
+            replace(of_books, task=replace(of_books.task, removes="domain")),
         ]
-        assert len({each.fingerprint for each in (of_books, *others)}) == 6
+        assert len({each.fingerprint for each in (of_books, *others)}) == 7
         assert replace(of_books, protocol=Protocol(limit=5)).fingerprint == of_books.fingerprint
         assert replace(of_books, loading=Loading(device="cuda")).fingerprint == of_books.fingerprint
         assert replace(of_books, loading=Loading(dtype="bfloat16")).fingerprint != of_books.fingerprint
