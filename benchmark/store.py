@@ -90,9 +90,10 @@ def read(file: Path) -> Record:
     return record
 
 
-def read_all(folder: Path) -> list[Record]:
-    """Every record of a folder, in the order of their names; what an interrupted write left behind is passed over."""
-    return [read(file) for file in sorted((folder / RECORDS).glob("*.json")) if not file.name.startswith(".")]
+def read_all(folder: Path, method: str | None = None) -> list[Record]:
+    """Every record of a folder, or of one method, in the order of their names; what an interrupted write left behind is passed over."""
+    pattern = "*.json" if method is None else f"*--{method}--*.json"
+    return [read(file) for file in sorted((folder / RECORDS).glob(pattern)) if not file.name.startswith(".")]
 
 
 def find(folder: Path, spec: Spec) -> Record | None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from records import record, spec, suite
+from panels import attack, with_panels
+from records import original, record, spec, suite
 
 from benchmark import LanguageModel, cli, registry, store
 from benchmark.check.suite import CHECKS
@@ -284,6 +285,23 @@ def test_a_plugin_is_listed_and_shown(bench: Callable[..., Said], plugin: Path) 
         "Hyper-parameters, changed with --set METHOD.FIELD=VALUE:",
         "  by: float = 0.99  What weights are multiplied by at each step.",
     ]
+
+
+def test_a_metric_is_shown_with_what_it_gave(bench: Callable[..., Said], complaint: Callable[..., str], tmp_path: Path) -> None:
+    panels = [{"mia_loss": attack(wins), "blind_zlib": attack(4)} for wins in (6, 3)]
+    text = panels[0].pop("blind_zlib")
+    panels[1].pop("blind_zlib")
+    store.write(tmp_path, with_panels(original(), *panels, panels[0], {"blind_zlib": text}))
+    store.write(tmp_path, record(spec("another")))  # of another method: not read
+    said = bench("show", "mia_loss", "--results", tmp_path)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines()[-2:] == [
+        f"in {tmp_path}, at the untouched model and the reference:",
+        "  arxiv: target 1.000 [0.700, 1.000], reference 0.500 [0.200, 0.800]: told apart",
+    ]
+    assert bench("show", "blind_zlib", "--results", tmp_path).out.splitlines()[-1] == "  arxiv: 0.667 [0.367, 0.967]"
+    assert bench("show", "mia_zlib", "--results", tmp_path).out.splitlines()[-1] == f"in {tmp_path}: not measured"
+    assert complaint("show", "mia_loss", "--results", "nowhere") == "nowhere: no such results folder; `bench run` makes one"
 
 
 def test_a_new_method_is_written_once_and_checked(bench: Callable[..., Said], complaint: Callable[..., str]) -> None:

@@ -169,7 +169,7 @@ class TestOverAllTasks:
     def test_a_distance_has_its_sign(self, built: Board) -> None:
         robustness = next(table for table in section(built, "The panel over all tasks").tables if table.caption.startswith("Robustness"))
         shown = {method: row["quantised_int4 (3)"] for method, row in cells(robustness).items()}
-        assert shown == {"retrained": "0.000", "original": "-0.010", "hiding": "+0.210", "half": "-0.020"}
+        assert shown == {"retrained": "0.0000", "original": "-0.0100", "hiding": "+0.210", "half": "-0.0200"}
 
     def test_the_overall_table_says_on_how_many_tasks_a_method_is_caught(self, built: Board) -> None:
         shown = {method: row["caught"] for method, row in cells(overall_table(built)).items()}

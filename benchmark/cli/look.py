@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from benchmark.cli.terminal import Plugins, out, warn_of_broken_plugins
+
+PUBLISHED = Path("results/lab")
+"""The board of the lab, in a clone of the repository."""
 
 
 def list_(
@@ -52,9 +56,12 @@ def _models() -> Iterator[tuple[str, str]]:
 
 def show(
     name: Annotated[str, typer.Argument(help="Name of a method or of a metric.")],
+    results: Annotated[
+        Path | None, typer.Option(help="Results folder that a metric's values are told from [default: results/lab].", show_default=False)
+    ] = None,
     plugin: Plugins = [],  # noqa: B006
 ) -> int:
-    """Show what a method does, where it comes from, and its hyper-parameters; or how to read a metric."""
+    """Show what a method does, where it comes from, and its hyper-parameters; or how to read a metric, and what it gave."""
     import inspect
 
     from benchmark import registry
@@ -64,7 +71,8 @@ def show(
     for path in plugin:
         registry.load_plugin(path)
     if name in registry.metrics():
-        for line in card(registry.metric(name)):
+        on_record = [*_on_record(name, results)]  # first, as it may be refused
+        for line in (*card(registry.metric(name)), *on_record):
             out.print(line, markup=False, soft_wrap=True)
         return 0
     if name not in registry.methods():
@@ -76,3 +84,21 @@ def show(
     for field in describe_fields(entry):
         out.print(f"  {field.name}: {field.type} = {field.default!r}  {field.description}", markup=False, soft_wrap=True)
     return 0
+
+
+def _on_record(metric: str, results: Path | None) -> Iterator[str]:
+    """What a metric gave for target and reference where a board was run."""
+    from benchmark import store
+    from benchmark.errors import InputError
+    from benchmark.leaderboard.panel_values import told_values
+    from benchmark.leaderboard.rows import ORIGINAL
+
+    folder = results or PUBLISHED
+    if results is not None and not results.is_dir():
+        raise InputError(f"{results}: no such results folder; `bench run` makes one")
+    lines = told_values(metric, store.read_all(folder, ORIGINAL))
+    if lines:
+        yield f"\nin {folder}, at the untouched model and the reference:"
+        yield from (f"  {line}" for line in lines)
+    elif results is not None:
+        yield f"\nin {folder}: not measured"

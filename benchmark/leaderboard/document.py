@@ -7,7 +7,7 @@ from benchmark.leaderboard.advice import advice_section
 from benchmark.leaderboard.harm_section import harm_sections
 from benchmark.leaderboard.legend import overall_rules, preamble, reading
 from benchmark.leaderboard.overall import OverallRow
-from benchmark.leaderboard.panel_section import caught_cell, panel_section
+from benchmark.leaderboard.panel_section import caught_cell, caught_rule, panel_section
 from benchmark.leaderboard.recommendation import Recommendation
 from benchmark.leaderboard.rows import Row
 from benchmark.leaderboard.section import Section, Table
@@ -30,7 +30,7 @@ def sections(board: Board, recommendation: Recommendation | None = None) -> tupl
     figure = "overview" if any(row.rank for row in board.overall) else None
     return (
         *(() if recommendation is None else (advice_section(recommendation),)),
-        Section("Overall", overall_rules(board), (overall_table(board),), figure),
+        Section("Overall", (*overall_rules(board), *caught_rule(board)), (overall_table(board),), figure),
         *panel_section(board),
         *harm_sections(board),
         *(task_section(board, table) for table in board.tasks),

@@ -55,7 +55,7 @@ def _heat_map(axes: Axes, harm: Harm, tasks: list[str], domains: list[str], norm
     axes.imshow(np.ma.masked_invalid(cells), cmap=COLOURS, norm=norm, aspect="auto")
     for (row, column), value in np.ndenumerate(cells):
         deep = abs(norm(value) - 0.5) > 0.35
-        told = formats.DASH if math.isnan(value) else f"{100 * value + 0.0:.1f}"
+        told = formats.DASH if math.isnan(value) else f"{round(100 * value, 1) + 0.0:.1f}"
         axes.annotate(told, (column, row), ha="center", va="center", fontsize=8, color="white" if deep else "black")
     axes.set_xticks(range(len(domains)), domains, rotation=30, ha="right")
     axes.set_yticks(range(len(tasks)), tasks)

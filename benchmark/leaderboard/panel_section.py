@@ -118,7 +118,7 @@ def _cell(reading: Reading | None, card: Metric | None) -> str:
 def _amount(value: float, card: Metric | None) -> str:
     if card is not None and card.unit == "relative rise":
         return formats.percent(value)
-    return formats.number(value, 3 if abs(value) < 10 else 1)
+    return formats.number(value, 4 if abs(value) < 0.1 else 3 if abs(value) < 10 else 1)
 
 
 def _harm(shown: _Shown) -> tuple[Table, ...]:
@@ -192,6 +192,17 @@ def _summary_cell(summary: Summary, label: str, card: Metric | None) -> str:
         return formats.number(value)
     told = _amount(value, card)
     return told if value <= 0 or not told.strip("0. %") else f"+{told}"
+
+
+def caught_rule(board: Board) -> tuple[tuple[str, str], ...]:
+    """What the overall table's column of that name says."""
+    if not board.panels:
+        return ()
+    what = (
+        "what is suspicious of a method, and on how many tasks, in at least half of its runs there; the rules stand with the panel over"
+        " all tasks, the numbers in the panel of each task."
+    )
+    return (("Caught", what),)
 
 
 def caught_cell(board: Board, label: str) -> str:

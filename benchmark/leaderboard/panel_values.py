@@ -1,0 +1,47 @@
+"""What a metric gave for target and reference of each task, as it is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from benchmark.leaderboard import formats
+from benchmark.leaderboard.difference import difference, told_from_zero
+from benchmark.record import Baseline, MetricValue, Record
+
+
+def told_values(metric: str, records: Iterable[Record]) -> list[str]:
+    """A line a task and target seed that the metric was asked of, in the order of these.
+
+    Args:
+        metric: its name.
+        records: of any one method; their baselines are what is told.
+    """
+    ordered = sorted(records, key=lambda record: (record.removes == "domain", record.spec.task, record.spec.target_seed))
+    several = len({record.spec.target_seed for record in ordered}) > 1
+    lines: dict[str, None] = {}
+    for record in ordered:
+        told = None if record.baseline is None else _told(metric, record.baseline)
+        if told is not None:
+            seed = f", target seed {record.spec.target_seed}" if several else ""
+            lines[f"{record.spec.task}{seed}: {told}"] = None
+    return list(lines)
+
+
+def _told(metric: str, baseline: Baseline) -> str | None:
+    if metric in baseline.text_panel:
+        return _value(baseline.text_panel[metric])
+    if metric not in baseline.target_panel:
+        return None
+    target, reference = baseline.target_panel[metric], baseline.reference_panel.get(metric)
+    if reference is None:
+        return f"target {_value(target)}; there is no reference model"
+    gap = difference(target, reference)
+    apart = "told apart" if gap is not None and told_from_zero((gap.low, gap.high)) else "not told apart"
+    return f"target {_value(target)}, reference {_value(reference)}" + ("" if gap is None else f": {apart}")
+
+
+def _value(value: MetricValue) -> str:
+    if value.agg_value is None:
+        return f"none ({value.reason})"
+    between = "" if value.interval is None else f" [{formats.number(value.interval[0], 3)}, {formats.number(value.interval[1], 3)}]"
+    return f"{formats.number(value.agg_value, 3)}{between}"
