@@ -23,6 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from benchmark.at_size_work import Measured, Side, Work
 from benchmark.environment import environment
 from benchmark.errors import InputError
+from benchmark.excerpt import replace_between
 from benchmark.loading import Loading
 from benchmark.record import Dtype, Environment
 
@@ -34,7 +35,8 @@ BYTES_A_WEIGHT = 16.0
 OVER_INFERENCE = 1.1
 """Most that a pruning step may hold, as a multiple of what an evaluation pass holds."""
 
-BEGIN, END = "<!-- at-size -->", "<!-- /at-size -->"
+MARK = "at-size"
+"""Where the table goes in the README beside the figures."""
 
 
 class Report(BaseModel):
@@ -161,9 +163,8 @@ def main(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(report.model_dump_json(indent=2) + "\n", "utf-8")
     page = out.with_name("README.md")
-    if page.is_file() and BEGIN in (text := page.read_text("utf-8")):
-        before, rest = text.split(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n{table(report)}\n{END}{rest.split(END)[1]}", "utf-8")
+    if page.is_file() and f"<!-- {MARK} -->" in page.read_text("utf-8"):
+        replace_between(page, MARK, table(report))
     typer.echo(table(report))
 
 

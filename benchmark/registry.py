@@ -171,11 +171,15 @@ def metric(name: str) -> Metric:
 
 
 def load_plugin(path: Path) -> list[str]:
-    """Import a plugin from a file, once; the names of the methods, tasks and metrics that it brought.
+    """Import a plugin from a file, or every one of a folder, once; the names of the methods, tasks and metrics that it brought.
 
     Raises:
         InputError: no such file, it raises at import, or it registers nothing.
     """
+    if path.is_dir():
+        if not (files := sorted(path.glob("*.py"))):
+            raise InputError(f"{path}: no plugin file (*.py) in it")
+        return [name for file in files for name in load_plugin(file)]
     if not path.is_file():
         raise InputError(f"{path}: no such plugin file")
     path = path.resolve()

@@ -161,6 +161,17 @@ def test_plugins_of_one_name_in_two_folders(tmp_path: Path) -> None:
     assert registry.method("one").origin == f"{tmp_path / 'one' / 'method.py'}:8"
 
 
+@pytest.mark.usefixtures("no_plugin_stays")
+def test_a_folder_of_plugins(tmp_path: Path) -> None:
+    for name in ("second", "first"):
+        (tmp_path / f"{name}.py").write_text(PLUGIN.format(name=name))
+    assert registry.load_plugin(tmp_path) == ["first", "second"]
+    assert registry.load_plugin(tmp_path / "first.py") == ["first"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: no plugin file \(\*\.py\) in it"):
+        registry.load_plugin(tmp_path / "empty")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -148,9 +148,18 @@ def run(
 
 def leaderboard(
     folder: Annotated[Path, typer.Argument(help="Results folder with records in it.")],
+    into: Annotated[
+        Path | None,
+        typer.Option(help="Markdown page to put the overall table into, between <!-- board --> and <!-- /board -->.", show_default=False),
+    ] = None,
 ) -> int:
     """Build the tables and figures again from the records, with no model at hand."""
-    return publish(folder, quiet=False)
+    code = publish(folder, quiet=False)
+    if into is not None:
+        from benchmark.leaderboard.render import put_into
+
+        put_into(into, folder)
+    return code
 
 
 def publish(folder: Path, quiet: bool) -> int:

@@ -16,7 +16,10 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True, highlight=False)
 
 Plugins = Annotated[
-    list[Path], typer.Option("--plugin", help="Python file with more methods or tasks; may be repeated.", show_default=False)
+    list[Path],
+    typer.Option(
+        "--plugin", help="Python file with more methods, tasks or metrics, or a folder of such; may be repeated.", show_default=False
+    ),
 ]
 
 

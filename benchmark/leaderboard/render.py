@@ -9,11 +9,12 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from benchmark import store
+from benchmark.excerpt import replace_between
 from benchmark.leaderboard import Board, board, figures, formats
 from benchmark.leaderboard.admissible import ABOVE, FAR_ABOVE, HIDING, INADMISSIBLE
-from benchmark.leaderboard.document import sections
+from benchmark.leaderboard.document import overall_table, sections
 from benchmark.leaderboard.export import to_csv, to_json
-from benchmark.leaderboard.markdown import markdown
+from benchmark.leaderboard.markdown import markdown, table_text
 from benchmark.leaderboard.page import html
 from benchmark.leaderboard.panel_export import panel_csv
 from benchmark.leaderboard.recommendation import recommend
@@ -43,6 +44,15 @@ def publish(folder: Path) -> Board:
     for name, content in files.items():
         store.write_file(folder / name, content)
     return built
+
+
+def put_into(page: Path, folder: Path) -> None:
+    """Put the overall table of the records in `folder` into a Markdown page, between its marks named `board`.
+
+    Raises:
+        InputError: the records cannot be read, or the page has no such marks.
+    """
+    replace_between(page, "board", table_text(overall_table(board(store.read_all(folder)))))
 
 
 def terminal_table(board: Board) -> TerminalTable:
