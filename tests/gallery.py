@@ -48,10 +48,10 @@ def gallery() -> Table:
         assert row.headline.score is not None
         assert row.score is not None
         caught = "; ".join(reason for reason in panel.rows[name].reasons) or (
-            "no step within the budget" if row.headline.step == 0 else formats.number(None)
+            "no step within the budget is better than none" if row.headline.step == 0 else formats.number(None)
         )
         lines.append((name, does, formats.number(row.headline.score.value), formats.number(row.score.value) + row.headline.mark, caught))
-    return Table("", ("cheater", "what it does", "scores", "counts as", "caught by"), tuple(lines))
+    return Table("", ("cheater", "what it does", "scores", "counts as", "caught by"), tuple(lines), prose=True)
 
 
 if __name__ == "__main__":

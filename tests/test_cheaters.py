@@ -21,11 +21,12 @@ LEFT_AT_THE_START = ("destroyed", "filter-nothing", "overshooting")
 TAKEN_AWAY = {
     "filter": ("hidden", "logit_lens"),
     "filter-unsure": ("pretended", "exact_memorization"),
+    "unsure": ("pretended", "exact_memorization"),
     "rounded": ("hidden", "quantised_int4"),
 }
 """By which flag and which metric."""
 
-NO_BETTER_THAN_CONTROLS = ("memoriser", "unsure")
+NO_BETTER_THAN_CONTROLS = ("memoriser",)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_whoever_hides_the_text_is_caught_and_loses_the_score(built: Board, name
     assert panel is not None
     assert headline is not None
     assert headline.score is not None
-    assert headline.score.value > 0.1  # it would have paid
+    assert headline.score.value > 0.05  # it would have paid
     assert by[0] in panel.rows[name].flags
     assert any(reason.startswith(f"{by[0]} ({by[1]})") for reason in panel.rows[name].reasons)
     assert (score(built, name), headline.mark) == (0, "§")
