@@ -52,9 +52,8 @@ def points(group: Sequence[Record], scored: bool) -> tuple[Point, ...]:
     return tuple(_point(group, index, scored) for index in range(len(budgets)))
 
 
-def counted_cells(group: Sequence[Record], index: int) -> tuple[SeedCell, ...]:
-    """The forget documents of each record at the operating point of one budget, as they count."""
-    hiding = _hiding(group, index)
+def counted_cells(group: Sequence[Record], index: int, hiding: bool) -> tuple[SeedCell, ...]:
+    """The forget documents of each record at the operating point of one budget, as they count; `hiding` as `Point` has it."""
     return tuple(
         admissible.counted(_seed_cell(record, point), test_damage(record, index), point.budget, hiding)
         for record in group
@@ -72,8 +71,9 @@ def _hiding(group: Sequence[Record], index: int) -> bool:
 def _point(group: Sequence[Record], index: int, scored: bool) -> Point:
     chosen = [record.operating_points[index] for record in group]
     damages = [test_damage(record, index) for record in group]
+    hiding = _hiding(group, index)
     measured = tuple(_seed_cell(record, point) for record, point in zip(group, chosen, strict=True)) if scored else ()
-    counted = counted_cells(group, index) if scored else ()
+    counted = counted_cells(group, index, hiding) if scored else ()
     score = scores.seeds_interval(measured) if scored else None
     return Point(
         budget=chosen[0].budget,
@@ -82,7 +82,7 @@ def _point(group: Sequence[Record], index: int, scored: bool) -> Point:
         counted=score if counted == measured else scores.seeds_interval(counted),
         damage=sum(damages) / len(damages),
         largest_damage=max(damages),
-        hiding=_hiding(group, index),
+        hiding=hiding,
     )
 
 

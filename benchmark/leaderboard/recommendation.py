@@ -137,7 +137,7 @@ def _placed(found: Sequence[Candidate], index: int, floor: float | None, by_key:
     if floor is None:
         ordered = sorted(found, key=lambda each: (-each.merit.value, flops(each), each.row.label))
         return [replace(each, place=1 + sum(other.merit.value > each.merit.value for other in found)) for each in ordered]
-    cells = {each.row.label: counted_cells([by_key[key] for key in each.row.keys], index) for each in found}
+    cells = {each.row.label: counted_cells([by_key[key] for key in each.row.keys], index, each.row.points[index].hiding) for each in found}
     placed = ranking((Contender(each.row.label, each.merit.value, flops(each), [cells[each.row.label]]) for each in found), floor)
     by_label = {each.row.label: each for each in found}
     return [replace(by_label[label], place=placed.ranks[label].best) for label in placed.labels]

@@ -173,7 +173,7 @@ def _row(group: Sequence[Record], label: str, scored: bool, target_seeds: Set[in
         reason=reason,
         points=of_budgets,
         headline=of_budgets[middle] if of_budgets else None,
-        cells=counted_cells(group, middle) if of_budgets and scored else (),
+        cells=counted_cells(group, middle, of_budgets[middle].hiding) if of_budgets and scored else (),
         area=_mean([_area(curve, of_budgets[-1].budget) for curve in curves]) if of_budgets and scored else None,
         divergence=_mean(divergences) if chosen and len(divergences) == len(chosen) else None,
         top1=_top1([point for _, point in chosen]),
