@@ -39,6 +39,8 @@ class Metric:
     measure: Callable[[Subject], MetricValue]
     corrected: str | None = None
     """What differs from the metric of the same name elsewhere, and why."""
+    trains: bool = False
+    """Whether it trains on text like the forget set: then it tells what can be learnt again, besides what is there."""
     core: bool = False
     """Whether it is so cheap that it is measured by default."""
     version: int = 1

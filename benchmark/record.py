@@ -6,7 +6,8 @@ import hashlib
 import json
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from benchmark.strict import Strict
+from benchmark.utility_result import UtilityResult
 
 SCHEMA: Literal[1] = 1
 """Raised when the meaning or the shape of a record changes; records of another version are not read."""
@@ -22,11 +23,7 @@ pre-training, where the holdout set has to stand in; or by being taught it here,
 Scalar = bool | int | float | str | None
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Protocol(_Strict):
+class Protocol(Strict):
     """How cells are measured: part of what identifies a record."""
 
     budgets: tuple[float, ...] = (0.01, 0.05, 0.20)
@@ -53,7 +50,7 @@ class Protocol(_Strict):
         return self.budgets[1]
 
 
-class Spec(_Strict):
+class Spec(Strict):
     """Everything that decides a cell's numbers: the record's name is its hash."""
 
     task: str
@@ -82,7 +79,7 @@ class Spec(_Strict):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Documents(_Strict):
+class Documents(Strict):
     """One evaluation set measured document by document; lists run in parallel."""
 
     ids: tuple[str, ...]
@@ -113,33 +110,7 @@ Measurement = dict[str, Documents]
 """A model on every evaluation set of one half (validation or test), by the set's name."""
 
 
-class UtilityScore(_Strict):
-    """One metric of an lm-eval task."""
-
-    value: float
-    stderr: float | None
-    """Over items; None where there is none to be had."""
-    change: float | None
-    """Less the target's; None for the target itself."""
-    change_stderr: float | None
-    """Of the change, over items: smaller than those of the two values, as both are of the same items."""
-    higher_is_better: bool | None
-    """None where lm-eval does not say."""
-
-
-class UtilityResult(_Strict):
-    """A model on one lm-eval task."""
-
-    version: str | None = None
-    """Of the task, as lm-eval states it."""
-    items: int = 0
-    scores: dict[str, UtilityScore] = {}
-    """By lm-eval's name of the metric."""
-    reason: str | None = None
-    """Why there are none: an item that does not fit the model's context, an answer that is not finite, an error."""
-
-
-class MetricValue(_Strict):
+class MetricValue(Strict):
     """What a metric of the panel gave for one model; the first two fields are named as OpenUnlearning names them."""
 
     agg_value: float | None
@@ -155,7 +126,7 @@ Panel = dict[str, MetricValue]
 """A model on every metric that was asked for, by the metric's name."""
 
 
-class Baseline(_Strict):
+class Baseline(Strict):
     """What a cell is judged against: the target model and the reference on the same halves.
 
     `reference` is exact where the model was retrained without the forget set. It is `approximate` where the target's
@@ -180,7 +151,7 @@ class Baseline(_Strict):
     """Metrics of the evaluation text, which no model has to do with."""
 
 
-class Cost(_Strict):
+class Cost(Strict):
     """What a phase cost, evaluation excluded."""
 
     forward_tokens: int = 0
@@ -195,7 +166,7 @@ class Cost(_Strict):
     """Bytes: resident set on a CPU, allocated memory on a GPU."""
 
 
-class Step(_Strict):
+class Step(Strict):
     """One measured step of a trajectory, on the validation half."""
 
     step: int
@@ -210,7 +181,7 @@ class Step(_Strict):
     """Of unlearning, up to this step."""
 
 
-class OperatingPoint(_Strict):
+class OperatingPoint(Strict):
     """The step with the best validation forget score inside one utility budget, measured on the test half."""
 
     budget: float
@@ -227,7 +198,7 @@ class OperatingPoint(_Strict):
     """Metrics of the unlearned model; None away from the headline budget."""
 
 
-class Environment(_Strict):
+class Environment(Strict):
     """Where a record was made. Not part of its identity."""
 
     time: str
@@ -243,7 +214,7 @@ class Environment(_Strict):
     """The attention kernel that the model ran with; None where it was not loaded, and in records made before it was told."""
 
 
-class TextOrigin(_Strict):
+class TextOrigin(Strict):
     """Where a task's text is from, and whether the target model was trained on it before the run."""
 
     source: str
@@ -252,7 +223,7 @@ class TextOrigin(_Strict):
     remarks: tuple[str, ...] = ()
 
 
-class Requested(_Strict):
+class Requested(Strict):
     """What a removal request of the user's own gave, never its text; counts are by set: forget and, where given, retain and holdout."""
 
     forget_sha256: str
@@ -265,7 +236,7 @@ class Requested(_Strict):
     """Characters that longer documents were cut to."""
 
 
-class Record(_Strict):
+class Record(Strict):
     """A cell's outcome."""
 
     schema_version: Literal[1] = SCHEMA

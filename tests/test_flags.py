@@ -46,7 +46,7 @@ FULL_REFERENCE = {
 
 
 def test_every_flag_has_its_rule_in_words() -> None:
-    assert list(RULES) == ["hidden", "pretended", "relearns", "over-forgotten", "membership", "destroyed"]
+    assert list(RULES) == ["hidden", "pretended", "recoverable", "over-forgotten", "membership", "destroyed"]
 
 
 def test_the_reference_itself_is_caught_by_nothing() -> None:
@@ -67,7 +67,7 @@ class TestRelearning:
 
     def caught(self, value: MetricValue, path: tuple[tuple[float, float], ...] = NEARLY) -> list[str]:
         panels = {"relearn_forget": relearned(2.0)}, {"relearn_forget": self.REFERENCE}, {"relearn_forget": value}
-        return [one.told for one in found(path, *panels) if one.flag == "relearns"]
+        return [one.told for one in found(path, *panels) if one.flag == "recoverable"]
 
     def test_back_in_half_the_steps_is_caught(self) -> None:
         assert self.caught(relearned(3.0, 2.75, 2.5)) == ["back after 4.0 steps, the reference goes as far in 8.0"]
@@ -131,19 +131,19 @@ class TestPretending:
 class TestInside:
     """The output's first guesses are right for 50 of 100 forget tokens on the target, and here for 30 on the reference."""
 
-    def caught(self, value: float, path: tuple[tuple[float, float], ...] = NEARLY) -> list[str]:
-        made = with_panels(
-            record(spec(), path), {"linear_probe": layers(0.5)}, {"linear_probe": layers(0.3)}, {"linear_probe": layers(value)}
-        )
+    def caught(self, value: float, by: str = "logit_lens") -> list[tuple[str, str]]:
+        made = with_panels(record(spec(), NEARLY), *({by: layers(of)} for of in (0.5, 0.3, value)))
         assert made.baseline is not None
         forget = made.baseline.reference_test["forget"]
         fewer = forget.model_copy(update={"correct": tuple(30 for _ in forget.correct)})
         baseline = made.baseline.model_copy(update={"reference_test": made.baseline.reference_test | {"forget": fewer}})
-        return [one.told for one in caught(made.model_copy(update={"baseline": baseline}), registry.metrics(), False)]
+        found = caught(made.model_copy(update={"baseline": baseline}), registry.metrics(), False)
+        return [(one.flag, one.told) for one in found]
 
-    def test_more_inside_than_shown_is_caught(self) -> None:
+    @pytest.mark.parametrize(("by", "flag"), [("logit_lens", "hidden"), ("linear_probe", "recoverable")])
+    def test_more_inside_than_shown_is_caught(self, by: str, flag: str) -> None:
         # at 0.9 of the way 32 of 100 first guesses are right, 30 on the reference and 50 on the target
-        assert self.caught(0.5) == ["100% of the target's knowledge inside, 10% shown"]
+        assert self.caught(0.5, by) == [(flag, "100% of the target's knowledge inside, 10% shown")]
 
     def test_as_much_inside_as_shown_is_not(self) -> None:
         assert self.caught(0.33) == []

@@ -20,10 +20,10 @@ from benchmark.errors import InputError
 from benchmark.lab import SHIPPED, TARGET
 from benchmark.loading import Loading
 from benchmark.model import load_model
-from benchmark.record import UtilityScore
 from benchmark.splits import split
 from benchmark.utility import FOLDER, PACKAGED, items
 from benchmark.utility.results import ask, results, standard_error
+from benchmark.utility_result import UtilityScore
 
 CORPUS = registry.task("arxiv").corpus
 

@@ -14,7 +14,8 @@ from benchmark.leaderboard import board
 from benchmark.leaderboard.document import sections
 from benchmark.leaderboard.export import to_csv, to_json
 from benchmark.leaderboard.markdown import markdown
-from benchmark.record import Protocol, Record, UtilityResult, UtilityScore
+from benchmark.record import Protocol, Record
+from benchmark.utility_result import UtilityResult, UtilityScore
 
 TASKS = ("general_word_order", "hellaswag")
 PROTOCOL = Protocol(utility=TASKS)

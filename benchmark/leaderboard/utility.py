@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.leaderboard.rows import Row
-from benchmark.record import Record, UtilityResult, UtilityScore
+from benchmark.record import Record
+from benchmark.utility_result import UtilityResult, UtilityScore
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ LINEAR_PROBE = Metric(
     low=0.0,
     high=1.0,
     knows="higher",
+    trains=True,
     source="Alain & Bengio 2016 (arXiv:1610.01644); for unlearning Lynch et al. 2024 (arXiv:2402.16835), section 4",
     measure=measure,
 )

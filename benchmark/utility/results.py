@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from benchmark.errors import brief
 from benchmark.model import LanguageModel
-from benchmark.record import UtilityResult, UtilityScore
+from benchmark.utility_result import UtilityResult, UtilityScore
 
 if TYPE_CHECKING:
     from benchmark.utility.answers import Answers
