@@ -145,6 +145,12 @@ class TestInside:
         # at 0.9 of the way 32 of 100 first guesses are right, 30 on the reference and 50 on the target
         assert self.caught(0.5, by) == [(flag, "100% of the target's knowledge inside, 10% shown")]
 
+    def test_a_trained_probe_is_allowed_half_of_what_no_longer_shows(self) -> None:
+        # 0.1 is shown, so that the limit is at 0.55, a probe of 0.41; the interval is 0.07 wide on either side
+        assert self.caught(0.43, "linear_probe") == [("recoverable", "65% of the target's knowledge inside, 10% shown")]
+        assert self.caught(0.42, "linear_probe") == []
+        assert self.caught(0.42) == [("hidden", "60% of the target's knowledge inside, 10% shown")]
+
     def test_as_much_inside_as_shown_is_not(self) -> None:
         assert self.caught(0.33) == []
 

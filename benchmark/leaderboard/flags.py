@@ -27,6 +27,10 @@ CLAIM = 0.5
 GUESSES = "exact_memorization"
 """The metric of first guesses."""
 
+LEFT = 0.5
+"""Share of what its first guesses no longer show that a trained probe must find for a model to be caught. Weights midway between the
+target's and the reference's hide nothing, and yet a probe finds up to 0.4 of it: what can be trained back fades later than what is said."""
+
 FASTER = 0.5
 """Share of the reference's steps within which a relearning model must be back to be caught."""
 
@@ -37,7 +41,8 @@ RULES: Mapping[Flag, str] = {
     "pretended": "its first guesses give it away: of what the target guesses and the reference does not, it has lost a smaller share"
     " than its forget score says, their intervals apart",
     "recoverable": "little training brings it back: half of what it forgot within half of the steps that the reference takes for the same"
-    " way, its interval below all of them; or a probe that is trained on such text finds more inside than a lens may, see hidden",
+    " way, its interval below all of them; or a probe that is trained on such text finds inside, beyond the interval, more than half of"
+    " that share of the target's knowledge that its own first guesses no longer show",
     "over-forgotten": "the forget loss lies above the reference's, beyond the interval, and by more than the lab's noise floor where there"
     " is one",
     "membership": f"its forget score is above {CLAIM:g}, with its interval, and yet a membership attack does no worse on it than on the"
@@ -146,7 +151,8 @@ def _still_inside(card: Metric, value: MetricValue, baseline: Baseline, point: O
     if more is None or gap is None or gap.low <= 0 or shown[1] <= shown[2]:
         return []
     inside, outside = more.low / gap.value, max(0.0, (shown[0] - shown[2]) / (shown[1] - shown[2]))
-    if more.low <= 0 or inside <= outside:
+    allowed = outside + LEFT * (1 - outside) if card.trains else outside
+    if more.low <= 0 or inside <= allowed:
         return []
     flag: Flag = "recoverable" if card.trains else "hidden"
     return [Caught(flag, card.name, f"{more.value / gap.value:.0%} of the target's knowledge inside, {outside:.0%} shown")]
