@@ -105,6 +105,26 @@ def at_tenth(step: int, steps: int) -> bool:
 
 
 @contextmanager
+def counted(total: int, console: Console) -> Iterator[Callable[[str], None]]:
+    """Give a function that is told the name of each thing that is done: a bar on a terminal, a line each in a log."""
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.description}", markup=False), console=console, disable=not console.is_terminal) as bars:
+        bar, begun, done = bars.add_task("", total=total), time.monotonic(), 0
+
+        def show(name: str) -> None:
+            nonlocal done
+            done += 1
+            bars.update(bar, completed=done, description=name)
+            if not console.is_terminal:
+                elapsed = time.monotonic() - begun
+                left = elapsed / done * (total - done)
+                said = f"[{done}/{total}] {name}; {elapsed:.0f} s, about {left:.0f} s left"
+                console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+        yield show
+
+
+@contextmanager
 def training(console: Console) -> Iterator[Callable[[Taught], None]]:
     """Give a function that shows trainings: a bar each on a terminal, a line at each tenth in a log."""
     columns = (

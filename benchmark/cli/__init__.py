@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from benchmark.cli import author, lab, look, run, sweep
+from benchmark.cli import author, lab, look, meta, run, sweep
 from benchmark.cli.terminal import BAD_INPUT, FAILED, INTERRUPTED, err, out
 from benchmark.errors import InputError
 
@@ -26,6 +26,7 @@ app.command()(look.show)
 app.command("new-method")(author.new_method)
 app.command()(author.check)
 app.command()(sweep.sweep)
+app.command()(meta.meta)
 app.command()(run.leaderboard)
 lab_app.command("train")(lab.train)
 
