@@ -166,7 +166,7 @@ def test_the_installed_command_fails_in_one_line(tmp_path: Path) -> None:
         (("sweep", "--grid", "gradient-ascent.lr=1", "--trials", "2"), "--trials goes with the methods' own search spaces"),
         (("sweep", "--set", "gradient-ascent.lr=1"), "--set gradient-ascent.lr=1: the sweep itself tries values of gradient-ascent.lr"),
         (("show",), "Missing argument "),
-        (("show", "selectve-pruning"), "unknown method 'selectve-pruning'; did you mean 'selective-pruning'?"),
+        (("show", "selectve-pruning"), "unknown method or metric 'selectve-pruning'; did you mean 'selective-pruning'?"),
         (("list", "method"), "Invalid value for "),
         (("list", "methods", "--plugin", "none.py"), "none.py: no such plugin file"),
         (("lab", "trian"), "No such command 'trian'. Did you mean 'train'?"),
