@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.record import Baseline, Documents, Measurement
+from benchmark.record import Baseline, Documents, Measurement, Step
 
 KEPT = ("retain", "general")
 """Evaluation sets whose perplexity must not rise."""
@@ -84,6 +84,13 @@ def top1_difference(top1: Mapping[str, float], target: Mapping[str, float]) -> f
     return relative_drop(top1["forget"], target["forget"]) - relative_drop(top1["retain"], target["retain"])
 
 
+def validation_merit(trajectory: Sequence[Step], budget: float) -> float:
+    """Best forget score of a trajectory within a utility budget, or best top-1 difference where there is none; nothing done has 0."""
+    start = trajectory[0].top1
+    inside = [step for step in trajectory if step.damage <= budget]
+    return max([0.0, *(top1_difference(step.top1, start) if step.score is None else step.score for step in inside)])
+
+
 def means(measurement: Measurement) -> dict[str, float]:
     """Mean token NLL of each set."""
     return {name: documents.mean_nll for name, documents in measurement.items()}
@@ -136,8 +143,15 @@ def seeds_interval(cells: Sequence[SeedCell]) -> Interval:
     means = [[_mean_of_drawn(draws, rng) for draws in of_target] for _ in of_target]
     drawn = rng.integers(len(of_target), size=(len(of_target), 1, RESAMPLES))
     resampled = np.take_along_axis(np.asarray(means), drawn, axis=1).mean(axis=(0, 1))
-    value = float(np.mean([np.mean([cell.score for cell in group]) for group in by_target.values()]))
-    return Interval(value, *percentiles(resampled))
+    return Interval(mean_score(cells), *percentiles(resampled))
+
+
+def mean_score(cells: Sequence[SeedCell]) -> float:
+    """Mean over target seeds of the mean forget score over method seeds."""
+    by_target: defaultdict[int, list[float]] = defaultdict(list)
+    for cell in cells:
+        by_target[cell.target_seed].append(cell.score)
+    return float(np.mean([np.mean(found) for found in by_target.values()]))
 
 
 def mean_interval(intervals: Sequence[Interval]) -> Interval:

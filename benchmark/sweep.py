@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from benchmark.errors import InputError
 from benchmark.plan import target, value
-from benchmark.record import Record, Scalar, Step
+from benchmark.record import Record, Scalar
 from benchmark.registry import MethodEntry
-from benchmark.scores import top1_difference
+from benchmark.scores import validation_merit
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def trials(
             key = (entry.name, repr(setting))
             meaning[key] = entry.name, setting
             merits = found.setdefault(key, {}).setdefault(record.spec.task, [])
-            merits.append(merit(record.trajectory, budget) if record.status == "ok" else None)
+            merits.append(validation_merit(record.trajectory, budget) if record.status == "ok" else None)
     made = [Trial(*meaning[key], _means(merits, len(tasks))) for key, merits in found.items()]
 
     def place(trial: Trial) -> tuple[str, bool, float, bool, str]:
@@ -129,13 +129,6 @@ def _means(merits: Mapping[str, Sequence[float | None]], tasks: int) -> dict[str
     """By task over seeds; none at all where any is missing."""
     means = {task: sum(each for each in of if each is not None) / len(of) for task, of in merits.items()}
     return means if len(means) == tasks and not any(None in of for of in merits.values()) else {}
-
-
-def merit(trajectory: Sequence[Step], budget: float) -> float:
-    """Best validation merit of a trajectory within a utility budget."""
-    start = trajectory[0].top1
-    inside = [step for step in trajectory if step.damage <= budget]
-    return max([0.0, *(top1_difference(step.top1, start) if step.score is None else step.score for step in inside)])
 
 
 def table(trials: Sequence[Trial], tasks: Sequence[str], budget: float) -> str:

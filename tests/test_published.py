@@ -31,7 +31,7 @@ def test_the_lab_board_is_published() -> None:
 
 @pytest.mark.parametrize("folder", BOARDS, ids=lambda path: path.name)
 def test_tables_are_the_records(folder: Path) -> None:
-    built = board(store.read_all(folder))
+    built = board(store.read_all(folder), store.read_all(folder / "sweep"))
     assert (folder / "leaderboard.md").read_text("utf-8") == markdown(built.model, sections(built))
     assert (folder / "leaderboard.csv").read_text("utf-8") == to_csv(built)
     assert (folder / "leaderboard.json").read_text("utf-8") == to_json(built)

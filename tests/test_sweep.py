@@ -13,7 +13,8 @@ from benchmark import LanguageModel, Request, UnlearningMethod, check_positive, 
 from benchmark.errors import InputError
 from benchmark.record import Cost, Scalar, Step
 from benchmark.registry import MethodEntry
-from benchmark.sweep import grids, merit, settings, table, trials
+from benchmark.scores import validation_merit as merit
+from benchmark.sweep import grids, settings, table, trials
 
 TRIALS = 6
 """Settings that `bench sweep` tries of every method unless told otherwise."""

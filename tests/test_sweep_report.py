@@ -80,7 +80,7 @@ def test_a_sweep_of_a_domain_task_without_scores() -> None:
 def test_a_sweep_of_a_scored_document_task() -> None:
     records = [trial(kind, [(0.2, 0.01), (0.4, 0.04)], "exact", "documents") for kind in ("abs", "std")]
     files = report(records, [ENTRY], ["code-domain"], 0.05, VARIED)
-    assert set(files) == {"sweep.md", "sweep.csv", "robustness.csv"}
+    assert set(files) == {"sweep.md", "sweep.csv", "tuning.csv", "robustness.csv", "figures/tuning.svg", "figures/tuning.png"}
     assert "Robustness to hyper-parameters, on validation" in files["sweep.md"].decode()
     (line,) = csv.DictReader(io.StringIO(files["robustness.csv"].decode()))
     assert (line["method"], line["points"], float(line["inside"]), float(line["best"])) == ("pruning", "2", 1.0, 0.2)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.comparison import Comparison
+from benchmark.errors import InputError
 from benchmark.leaderboard.comparable import comparable
 from benchmark.leaderboard.overall import OverallRow, overall
 from benchmark.leaderboard.panel import TaskPanel, task_panel
 from benchmark.leaderboard.rows import Row as Row
 from benchmark.leaderboard.rows import rows as rows
 from benchmark.leaderboard.task_table import TaskTable, task_table
+from benchmark.leaderboard.tuning import Sweep, sweep_tuning
 from benchmark.leaderboard.utility import UtilityTable, utility_tables
 from benchmark.record import Environment, Protocol, Record
 
@@ -43,6 +45,8 @@ class Board:
     """One a metric of each lm-eval task; none where none was asked for."""
     panels: tuple[TaskPanel, ...] = ()
     """Of the tasks whose records have one."""
+    sweep: Sweep | None = None
+    """How much tuning matters; None where no trials lie beside the records, or they have no forget scores."""
 
     @property
     def budget(self) -> float:
@@ -59,11 +63,16 @@ class Board:
         return next((panel for panel in self.panels if panel.task == task), None)
 
 
-def board(records: Iterable[Record]) -> Board:
+def board(records: Iterable[Record], trials: Sequence[Record] = ()) -> Board:
     """Build the leaderboard.
 
+    Args:
+        records: what is ranked.
+        trials: a sweep's, of the same model.
+
     Raises:
-        InputError: there are no records, they cannot stand together, or a reference row is not where it must be.
+        InputError: there are no records, they cannot stand together, or a reference row is not where it must be; the trials are of
+            another model, or cannot stand together.
     """
     kept, superseded = comparable(records)
     summed = rows(kept)
@@ -89,7 +98,15 @@ def board(records: Iterable[Record]) -> Board:
         superseded=superseded,
         utility=utility_tables(kept, summed),
         panels=tuple(panel for table in tasks if (panel := task_panel(table, kept)) is not None),
+        sweep=_sweep(trials, spec.model) if trials else None,
     )
+
+
+def _sweep(trials: Sequence[Record], model: str) -> Sweep | None:
+    newest, _ = comparable(trials)
+    if newest[0].spec.model != model:
+        raise InputError(f"the sweep beside these records is of {newest[0].spec.model}, not of {model}; move it away")
+    return sweep_tuning(newest)
 
 
 def _environments(records: Iterable[Record]) -> tuple[Environment, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ def _score_curves(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: St
         for curve in row.curves:
             points = [(point.damage, point.score) for point in curve if point.score is not None]
             lowest = min([lowest, *(score for damage, score in points if damage <= largest)])
-            _line(axes, points, strokes[row.label])
+            draw_line(axes, points, strokes[row.label])
         if row.headline is not None and row.headline.score is not None:
             _mark(axes, row.headline.damage, row.headline.score.value, strokes[row.label])
     axes.set_xscale("function", functions=(_root, np.square))
@@ -73,8 +74,7 @@ def _score_curves(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: St
 def _score_legend(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: Strokes) -> None:
     values = [(ranked, ranked.row.score) for ranked in shown]
     lows, highs = [score.low for _, score in values if score], [score.high for _, score in values if score]
-    marks = {ranked.row.label: ranked.row.headline.mark for ranked in shown if ranked.row.headline is not None}
-    _rows(axes, [(ranked, score and score.value) for ranked, score in values], strokes, marks)
+    legend(axes, [_entry(ranked, score and score.value) for ranked, score in values], strokes)
     for index, (ranked, score) in enumerate(values):
         if score is not None:
             axes.plot((score.low, score.high), (index, index), color=strokes[ranked.row.label].colour, linewidth=1.6, zorder=1)
@@ -94,7 +94,7 @@ def drop_curves(axes: Axes, shown: Sequence[Ranked], strokes: Strokes) -> None:
             points = [
                 (point.retain_drop, point.forget_drop) for point in curve if point.retain_drop is not None and point.forget_drop is not None
             ]
-            _line(axes, points, strokes[ranked.row.label])
+            draw_line(axes, points, strokes[ranked.row.label])
             reached += points
             if points:
                 _mark(axes, *max(points, key=lambda point: point[1] - point[0]), strokes[ranked.row.label])
@@ -111,7 +111,7 @@ def drop_curves(axes: Axes, shown: Sequence[Ranked], strokes: Strokes) -> None:
 def drop_legend(axes: Axes, shown: Sequence[Ranked], strokes: Strokes) -> None:
     """List the same with the largest difference of the two drops."""
     values = [(ranked, _largest_difference(ranked.row)) for ranked in shown]
-    _rows(axes, values, strokes, marks={})
+    legend(axes, [Entry(ranked.row.label, ranked.row.label, value) for ranked, value in values], strokes)
     for index, (ranked, value) in enumerate(values):
         if value is not None:
             axes.plot((0, value), (index, index), color=strokes[ranked.row.label].colour, linewidth=1.0, zorder=1)
@@ -130,27 +130,45 @@ def _largest_difference(row: Row) -> float | None:
     return None if any(map(math.isnan, values)) else sum(values) / len(values)
 
 
-def _rows(axes: Axes, values: Sequence[tuple[Ranked, float | None]], strokes: Strokes, marks: Mapping[str, str]) -> None:
-    """One method a line from the top: rank, name, a sample of its stroke, its mark and its number."""
+class Entry(NamedTuple):
+    """A line of a legend."""
+
+    label: str
+    """Of the method, by which it has its stroke."""
+    name: str
+    """As shown."""
+    value: float | None
+    mark: str = ""
+    """Behind the number."""
+
+
+def _entry(ranked: Ranked, value: float | None) -> Entry:
+    mark = ranked.row.headline.mark if ranked.row.headline is not None else ""
+    return Entry(ranked.row.label, f"{formats.rank(ranked.rank)}  {ranked.row.label}", value, mark)
+
+
+def legend(axes: Axes, entries: Sequence[Entry], strokes: Strokes) -> None:
+    """One method a line from the top: name, a sample of its stroke, its mark and its number."""
     across = axes.get_yaxis_transform()
-    for index, (ranked, value) in enumerate(values):
-        stroke = strokes[ranked.row.label]
+    for index, entry in enumerate(entries):
+        stroke = strokes[entry.label]
         axes.plot(
             (-0.11, -0.02), (index, index), color=stroke.colour, linestyle=stroke.line, linewidth=1.6, transform=across, clip_on=False
         )
         axes.plot(-0.065, index, color=stroke.colour, marker=stroke.marker, markersize=6, transform=across, clip_on=False)
-        if value is not None:
-            _mark(axes, value, index, stroke)
-        axes.annotate(f"{formats.number(value)}{marks.get(ranked.row.label, '')}", (1.02, index), xycoords=across, va="center", ha="left")
-    axes.set_yticks(range(len(values)), [f"{formats.rank(ranked.rank)}  {ranked.row.label}" for ranked, _ in values])
+        if entry.value is not None:
+            _mark(axes, entry.value, index, stroke)
+        axes.annotate(f"{formats.number(entry.value)}{entry.mark}", (1.02, index), xycoords=across, va="center", ha="left")
+    axes.set_yticks(range(len(entries)), [entry.name for entry in entries])
     axes.tick_params(axis="y", length=0, pad=38)
-    axes.set_ylim(max(len(values), 4) - 0.4, -0.6)
+    axes.set_ylim(max(len(entries), 4) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
 
 
-def _line(axes: Axes, points: Sequence[tuple[float, float]], stroke: Stroke) -> None:
+def draw_line(axes: Axes, points: Sequence[tuple[float, float]], stroke: Stroke) -> None:
+    """Draw one method's curve through (across, up)."""
     across, up = zip(*points, strict=True) if points else ((), ())
     every = max(1, len(points) // 6)
     axes.plot(across, up, color=stroke.colour, linestyle=stroke.line, linewidth=1.4, marker=stroke.marker, markersize=3.5, markevery=every)

@@ -12,6 +12,7 @@ from benchmark.leaderboard.recommendation import Recommendation
 from benchmark.leaderboard.rows import Row
 from benchmark.leaderboard.section import Section, Table
 from benchmark.leaderboard.task_section import task_section
+from benchmark.leaderboard.tuning_section import tuning_section
 from benchmark.leaderboard.utility_section import utility_section
 
 INSERTION = (
@@ -36,6 +37,7 @@ def sections(board: Board, recommendation: Recommendation | None = None) -> tupl
         *(task_section(board, table) for table in board.tasks),
         *_insertions(board),
         *utility_section(board),
+        *(() if board.sweep is None else (tuning_section(board.sweep),)),
         _unranked(board),
         Section("Measured on", preamble(board)),
         Section("How to read this", reading(board)),

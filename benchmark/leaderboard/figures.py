@@ -15,10 +15,12 @@ from benchmark.leaderboard.harm_figures import domain_figure, similarity_figure
 from benchmark.leaderboard.harm_section import BY_DOMAIN, BY_SIMILARITY, best, by_similarity
 from benchmark.leaderboard.overview import overview_figure
 from benchmark.leaderboard.strokes import strokes
+from benchmark.leaderboard.tuning_figure import tuning_figure
+from benchmark.leaderboard.tuning_section import FIGURE, drawable
 
 
 def draw(board: Board) -> dict[str, bytes]:
-    """Every figure as the content of a file, by its name: `overview.svg`, `<task>.svg`, and the same as PNG."""
+    """Every figure as the content of a file, by its name: `overview.svg`, `<task>.svg`, `tuning.svg`, and the same as PNG."""
     files: dict[str, bytes] = {}
     drawn_as = strokes(row.label for row in board.overall if not row.is_reference)
     with look():
@@ -31,6 +33,8 @@ def draw(board: Board) -> dict[str, bytes]:
             files |= as_files(BY_DOMAIN, domain_figure(board))
         if by_similarity(board):
             files |= as_files(BY_SIMILARITY, similarity_figure(board, drawn_as))
+        if board.sweep is not None and drawable(board.sweep):
+            files |= as_files(FIGURE, tuning_figure(board.sweep, strokes(tuning.method for tuning in board.sweep.tunings)))
     return files
 
 

@@ -16,10 +16,11 @@ SPECIAL = re.compile(r"[\\*<>`]|\b_|_\b|(?<=\])\(")
 
 def markdown(model: str, sections: Iterable[Section]) -> str:
     """The whole page."""
-    return f"# Unlearning leaderboard: {_escape(model)}\n\n" + "\n".join(_section(section) for section in sections)
+    return f"# Unlearning leaderboard: {_escape(model)}\n\n" + "\n".join(section_text(section) for section in sections)
 
 
-def _section(section: Section) -> str:
+def section_text(section: Section) -> str:
+    """A heading, its facts, its tables and its figure."""
     parts = [f"## {_escape(section.title)}\n"]
     parts += _content(section)
     if section.figure:

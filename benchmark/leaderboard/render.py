@@ -22,15 +22,18 @@ from benchmark.leaderboard.recommendation import recommend
 FIGURES = "figures"
 """Sub-folder of a run's folder that holds them."""
 
+SWEEP = "sweep"
+"""Sub-folder of a run's folder that `bench sweep` writes to."""
+
 
 def publish(folder: Path) -> Board:
-    """Write leaderboard.md, .csv, .json and .html and the figures from the records in `folder`.
+    """Write leaderboard.md, .csv, .json and .html and the figures from the records in `folder`, and from those of a sweep in it.
 
     Raises:
         InputError: the records cannot be read or cannot stand in one leaderboard, or a file cannot be written.
     """
     records = store.read_all(folder)
-    built = board(records)
+    built = board(records, store.read_all(folder / SWEEP))
     drawn = figures.draw(built)
     told = sections(built, recommend(records))
     files = {f"{FIGURES}/{name}": content for name, content in drawn.items()} | {
