@@ -61,7 +61,7 @@ def counted_cells(group: Sequence[Record], index: int, hiding: bool) -> tuple[Se
     )
 
 
-def _hiding(group: Sequence[Record], index: int) -> bool:
+def hides(group: Sequence[Record], index: int) -> bool:
     """Whether any run was caught; a method that hides the text with one seed hides it with all, if not all were looked at."""
     if group[0].operating_points[index].budget != group[0].spec.protocol.headline:
         return False
@@ -71,7 +71,7 @@ def _hiding(group: Sequence[Record], index: int) -> bool:
 def _point(group: Sequence[Record], index: int, scored: bool) -> Point:
     chosen = [record.operating_points[index] for record in group]
     damages = [test_damage(record, index) for record in group]
-    hiding = _hiding(group, index)
+    hiding = hides(group, index)
     measured = tuple(_seed_cell(record, point) for record, point in zip(group, chosen, strict=True)) if scored else ()
     counted = counted_cells(group, index, hiding) if scored else ()
     score = scores.seeds_interval(measured) if scored else None
