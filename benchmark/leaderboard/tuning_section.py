@@ -29,7 +29,8 @@ def tuning_rules(sweep: Sweep) -> tuple[tuple[str, str], ...]:
         (
             "What this is",
             f"{trials} on {', '.join(sweep.tasks)}, from `bench sweep`, by protocol {sweep.protocol}, steps {sweep.growth:g} times apart."
-            f" Trials are chosen by their validation score at {budget} utility damage; every number here is of the test half, as it counts on this board.",
+            f" Trials are chosen by their validation score at {budget} utility damage;"
+            " every number here is of the test half, as it counts on this board.",
         ),
         (
             "Best of k",
