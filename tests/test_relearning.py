@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from cells import QUICK
-from on_trial import harder, subject_of
+from on_trial import forgetting, harder, subject_of
 
 from benchmark import LanguageModel, registry
 from benchmark.loading import ON_CPU
@@ -18,7 +18,6 @@ from benchmark.measure import measure
 from benchmark.memory_plan import Activations, MemoryPlan
 from benchmark.metrics.relearning import STEPS, _interval, relearn, steps_until
 from benchmark.model import load_model
-from benchmark.subject import Subject
 from benchmark.yardstick import yardstick_for
 
 Models = Callable[..., LanguageModel]
@@ -117,13 +116,6 @@ class TestRelearning:
         assert registry.metric("relearn_retain").measure(forgetting(lm, 0.1)) == registry.metric("relearn_retain").measure(
             forgetting(tiny_lm(), 0.1)
         )
-
-
-def forgetting(lm: LanguageModel, gap: float) -> Subject:
-    """As good as the reference; the target is so many nats a token better."""
-    subject = subject_of(lm, gap=0.0)
-    known = {f"target_{half}": harder(getattr(subject.baseline, f"target_{half}"), -gap) for half in ("test", "validation")}
-    return dataclasses.replace(subject, baseline=subject.baseline.model_copy(update=known))
 
 
 def test_what_is_only_hidden_comes_back_sooner_than_what_was_never_there(tiny_lab: Path, tiny_corpus: Path) -> None:
