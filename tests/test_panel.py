@@ -201,7 +201,9 @@ class TestOnRecord:
         monkeypatch.setitem(registry._metrics, "exact_memorization", newer)
         assert len(runner.missing(cells("exact_memorization"), out)) == 3
 
-    def test_a_cell_that_failed_is_not_tried_again_for_a_metric(self, tiny_lab: Path, tiny_corpus: Path, tmp_path: Path) -> None:
+    def test_a_cell_that_failed_is_not_tried_again_for_a_metric(
+        self, tiny_lab: Path, tiny_corpus: Path, tmp_path: Path, no_plugin_stays: None
+    ) -> None:
         run(planned(tiny_lab, tiny_corpus, tmp_path / "out", ["raising"], panel="none"))
         cells = planned(tiny_lab, tiny_corpus, tmp_path / "out", ["raising"], panel="exact_memorization")
         assert [cell.spec.method for cell in runner.missing(cells, tmp_path / "out")] == ["original", "retrained"]
