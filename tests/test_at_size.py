@@ -109,3 +109,9 @@ def test_the_page_beside_shows_the_table(tmp_path: Path, monkeypatch: pytest.Mon
     at_size.main(tmp_path, tmp_path / "at-size.json", 16, 1, "cpu", "float32")
     assert (tmp_path / "README.md").read_text() == f"before\n<!-- at-size -->\n{table(report)}\n<!-- /at-size -->\nafter\n"
     assert table(report) in capsys.readouterr().out
+
+
+def test_the_published_table_is_of_the_published_figures() -> None:
+    results = Path(__file__).parents[1] / "results"
+    report = Report.model_validate_json((results / "at-size.json").read_text("utf-8"))
+    assert table(report) in (results / "README.md").read_text("utf-8")
