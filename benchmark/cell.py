@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,16 +23,17 @@ from benchmark.loading import Loading
 from benchmark.measure import Diverged, measure
 from benchmark.memory_at_hand import bounded
 from benchmark.memory_plan import MemoryPlan
-from benchmark.method import Request, Unsupported
+from benchmark.method import Request, UnlearningMethod, Unsupported
 from benchmark.model import LanguageModel, load_model
 from benchmark.preparation import prepare
 from benchmark.record import Cost, OperatingPoint, Protocol, Record, Spec, Status, Step
 from benchmark.remedies import remedies
 from benchmark.removal import Removal, request_task
 from benchmark.snapshot import changed_elements, restore, tensors
+from benchmark.supplement import lacking, supplemented
 from benchmark.task import Task
 from benchmark.teach import teach
-from benchmark.trajectory import Chosen, follow
+from benchmark.trajectory import Chosen, follow, steps_of
 from benchmark.yardstick import Yardstick, yardstick_for
 
 
@@ -57,6 +61,8 @@ class Cell:
     """The user's own request, which is a task of its own."""
     teaching: Teaching | None = None
     """What must be taught before the cell can be run; None where nothing must, or it has been."""
+    known: Record | None = None
+    """Its record, where that lacks nothing but metrics."""
 
     @property
     def judged(self) -> tuple[str, int]:
@@ -97,10 +103,10 @@ def run_cell(
     if cell.teaching is not None:
         teach(cell.teaching, wait=True)  # another cell of the task may be at it
         model = str(cell.teaching.folder)  # of this machine's cache
+    if cell.known is not None and (record := _supplemented(cell, cell.known, model, progress)) is not None:
+        return record
     try:
-        yardstick = yardstick_for(
-            cell.spec.task, model, cell.spec.target_seed, cell.data, cell.spec.protocol, cell.loading, cell.panel, cell.removal
-        )
+        yardstick = _yardstick(cell, model, cell.panel)
     except InputError:
         raise
     except Exception as error:
@@ -116,6 +122,32 @@ def run_cell(
     except (Exception, SystemExit) as error:  # a cell that fails must not take the others with it
         outcome = _Outcome("failed", f"{type(error).__name__}: {error}")
     return _record(cell, outcome, yardstick, plan)
+
+
+def _yardstick(cell: Cell, model: str, metrics: tuple[str, ...]) -> Yardstick:
+    spec = cell.spec
+    return yardstick_for(spec.task, model, spec.target_seed, cell.data, spec.protocol, cell.loading, metrics, cell.removal)
+
+
+def _supplemented(cell: Cell, known: Record, model: str, progress: Callable[[int], None]) -> Record | None:
+    """The record with the metrics that it lacks; None where the cell does not come out as it did, or goes wrong, and is to be run whole."""
+    versions = panel.versions(cell.panel)
+
+    def model_at(step: int) -> LanguageModel:
+        ready = _ready(cell, yardstick, MemoryPlan(cell.memory))
+        with closing(steps_of(ready.method, ready.lm, ready.request)) as steps:
+            for number, _ in enumerate(islice(steps, step), start=1):
+                progress(number)
+        return ready.lm
+
+    try:
+        yardstick = _yardstick(cell, model, lacking(known, versions))
+        with bounded(cell.loading):
+            return supplemented(known, versions, yardstick, model_at)
+    except InputError:
+        raise
+    except (Exception, SystemExit):  # running it whole says what is wrong
+        return None
 
 
 def failed(cell: Cell, reason: str) -> Record:
@@ -152,14 +184,38 @@ def _record(cell: Cell, outcome: _Outcome, yardstick: Yardstick | None, plan: Me
 def _outcome(
     cell: Cell, yardstick: Yardstick, plan: MemoryPlan, progress: Callable[[int], None], keep: Callable[[LanguageModel], object]
 ) -> _Outcome:
-    lm = replace(load_model(yardstick.target, cell.loading), plan=plan)
     if cell.spec.method == "original":
-        return _Outcome("ok", points=_fixed_point(cell, yardstick, lm, Cost()))
+        return _Outcome("ok", points=_fixed_point(cell, yardstick, load_model(yardstick.target, cell.loading), Cost()))
     if cell.spec.method == "retrained":
         if yardstick.reference is None:
             raise Unsupported(f"no retrained model: the reference is {yardstick.evaluation.baseline.reference_kind}")
         retrained = load_model(yardstick.reference, cell.loading)
         return _Outcome("ok", points=_fixed_point(cell, yardstick, retrained, yardstick.retraining or Cost()))
+    lm, method, request, prepare_cost = _ready(cell, yardstick, plan)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        run = follow(method, lm, request, yardstick.evaluation, cell.spec.protocol, Path(folder), progress)
+        points = tuple(_operating_points(run.chosen, lm, yardstick, cell)) if run.status == "ok" else ()
+    if points and points[-1].step:
+        keep(lm)
+    return _Outcome(run.status, run.reason, tuple(run.steps), points, prepare_cost)
+
+
+class _Ready(NamedTuple):
+    """All that a method needs for its first step."""
+
+    lm: LanguageModel
+    method: UnlearningMethod
+    request: Request
+    prepare_cost: Cost
+
+
+def _ready(cell: Cell, yardstick: Yardstick, plan: MemoryPlan) -> _Ready:
+    """The target as it was trained, what is asked of the method, and the generators seeded.
+
+    Raises:
+        Unsupported: the method declines.
+    """
+    lm = replace(load_model(yardstick.target, cell.loading), plan=plan)
     method = registry.method(cell.spec.method).build(cell.spec.hyperparameters)
     forget, retain, general = yardstick.texts
     _seed(0)  # what is prepared is shared by the seeds
@@ -172,12 +228,7 @@ def _outcome(
     if cell.gradient_checkpointing:
         checkpoint_blocks(lm.model)
     _seed(cell.spec.seed)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        run = follow(method, lm, request, yardstick.evaluation, cell.spec.protocol, Path(folder), progress)
-        points = tuple(_operating_points(run.chosen, lm, yardstick, cell)) if run.status == "ok" else ()
-    if points and points[-1].step:
-        keep(lm)
-    return _Outcome(run.status, run.reason, tuple(run.steps), points, prepare_cost)
+    return _Ready(lm, method, request, prepare_cost)
 
 
 def _seed(seed: int) -> None:

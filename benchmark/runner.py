@@ -10,6 +10,7 @@ from benchmark import panel, registry, store
 from benchmark.alike import check_alike
 from benchmark.cell import Cell, failed
 from benchmark.executors import Event, Executor, Finished, Report
+from benchmark.supplement import lacking
 from benchmark.teach import teach
 
 BIG = 200_000_000
@@ -19,7 +20,7 @@ BIG = 200_000_000
 def missing(cells: Sequence[Cell], out: Path, retry_failed: bool = False, fresh: bool = False) -> list[Cell]:
     """The cells that have no record in the results folder and, where asked for, those on record as failed, or all of them.
 
-    A record that lacks a metric that is asked for, or has an older version of it, is measured again, with what it has besides.
+    Where a record lacks a metric that is asked for, or has an older version of it, the cell has the record with it, to be added to.
 
     Raises:
         InputError: the folder holds records that these cells cannot stand beside, or that cannot be read.
@@ -28,15 +29,18 @@ def missing(cells: Sequence[Cell], out: Path, retry_failed: bool = False, fresh:
     specs = [record.spec for record in records.values()] + [cell.spec for cell in cells]
     check_alike(specs, f"{out} holds one kind already, name another folder with --out")
 
+    def lacks_metrics(cell: Cell) -> bool:
+        record = records.get(cell.spec.key())
+        return record is not None and record.status == "ok" and bool(lacking(record, panel.versions(cell.panel)))
+
     def is_missing(cell: Cell) -> bool:
         record = records.get(cell.spec.key())
-        if record is None or fresh or (retry_failed and record.status == "failed"):
-            return True
-        return record.status == "ok" and not panel.versions(cell.panel).items() <= record.panel.items()
+        return record is None or fresh or (retry_failed and record.status == "failed") or lacks_metrics(cell)
 
     def widened(cell: Cell) -> Cell:
         had = records[cell.spec.key()].panel if cell.spec.key() in records else {}
-        return replace(cell, panel=tuple(sorted({*cell.panel, *(had.keys() & registry.metrics().keys())})))
+        known = records[cell.spec.key()] if lacks_metrics(cell) and not fresh else None
+        return replace(cell, panel=tuple(sorted({*cell.panel, *(had.keys() & registry.metrics().keys())})), known=known)
 
     return [widened(cell) for cell in cells if is_missing(cell)]
 

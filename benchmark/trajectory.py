@@ -71,7 +71,7 @@ def follow(
     base = digests(lm.model)
     result = Trajectory([_step(0, evaluation.untouched, Cost())], [Chosen(budget) for budget in protocol.budgets])
     try:
-        with Meter(lm.model) as meter, closing(_steps(method, lm, request)) as steps:
+        with Meter(lm.model) as meter, closing(steps_of(method, lm, request)) as steps:
             for number in _measured_steps(steps, meter, protocol, progress):
                 judged = evaluation.judge(lm)
                 result.steps.append(_step(number, judged, meter.cost()))
@@ -92,7 +92,7 @@ def follow(
     return result
 
 
-def _steps(method: UnlearningMethod, lm: LanguageModel, request: Request) -> Generator[None]:
+def steps_of(method: UnlearningMethod, lm: LanguageModel, request: Request) -> Generator[None]:
     """The method's steps as a generator: closing it closes the method's own; none of its code runs before the first step."""
     yield from method.unlearn(lm, request)
 
