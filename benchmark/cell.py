@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -20,20 +21,21 @@ from benchmark.environment import environment
 from benchmark.errors import InputError
 from benchmark.implant import Teaching
 from benchmark.loading import Loading
-from benchmark.measure import Diverged, measure
+from benchmark.measure import Diverged
 from benchmark.memory_at_hand import bounded
 from benchmark.memory_plan import MemoryPlan
 from benchmark.method import Request, UnlearningMethod, Unsupported
 from benchmark.model import LanguageModel, load_model
+from benchmark.operating_points import ModelAt, fixed_points, model_at, operating_points
 from benchmark.preparation import prepare
-from benchmark.record import Cost, OperatingPoint, Protocol, Record, Spec, Status, Step
+from benchmark.record import Cost, OperatingPoint, Record, Spec, Status, Step
 from benchmark.remedies import remedies
 from benchmark.removal import Removal, request_task
-from benchmark.snapshot import changed_elements, restore, tensors
+from benchmark.snapshot import digests, save
 from benchmark.supplement import lacking, supplemented
 from benchmark.task import Task
 from benchmark.teach import teach
-from benchmark.trajectory import Chosen, follow, steps_of
+from benchmark.trajectory import follow, steps_of
 from benchmark.yardstick import Yardstick, yardstick_for
 
 
@@ -90,9 +92,9 @@ def run_cell(
     """Run a cell; `progress` is given each step's number. Whatever goes wrong in a method is recorded.
 
     `keep` is called at most once: where the cell is ok and the operating point of the protocol's last budget is a step of the
-    method. It is given the cell's own model as it is at that step, which nothing uses afterwards: in evaluation mode, with the
-    adapters and modules that the method put in, and with checkpointed blocks where these were asked for. Budgets never fall, so the last
-    one's point is the one that was restored last.
+    method. It is given the model that was measured there, which nothing uses afterwards: in evaluation mode, with adapters where the
+    method trained some, with the modules that it put in where it declares them, and with checkpointed blocks where these were asked
+    for. Budgets never fall, so the last one's point is the one that was made last.
 
     Raises:
         InputError: the model or the data cannot be used, by this or any other cell.
@@ -135,10 +137,13 @@ def _supplemented(cell: Cell, known: Record, model: str, progress: Callable[[int
 
     def model_at(step: int) -> LanguageModel:
         ready = _ready(cell, yardstick, MemoryPlan(cell.memory))
+        base = digests(ready.lm.model)
         with closing(steps_of(ready.method, ready.lm, ready.request)) as steps:
             for number, _ in enumerate(islice(steps, step), start=1):
                 progress(number)
-        return ready.lm
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            save(ready.lm.model, base, snapshot := Path(folder) / "step.safetensors")
+            return _model_at(cell, yardstick, ready)(snapshot)[0]
 
     try:
         yardstick = _yardstick(cell, model, lacking(known, versions))
@@ -185,18 +190,18 @@ def _outcome(
     cell: Cell, yardstick: Yardstick, plan: MemoryPlan, progress: Callable[[int], None], keep: Callable[[LanguageModel], object]
 ) -> _Outcome:
     if cell.spec.method == "original":
-        return _Outcome("ok", points=_fixed_point(cell, yardstick, load_model(yardstick.target, cell.loading), Cost()))
+        return _Outcome("ok", points=fixed_points(load_model(yardstick.target, cell.loading), yardstick, cell.spec.protocol, Cost()))
     if cell.spec.method == "retrained":
         if yardstick.reference is None:
             raise Unsupported(f"no retrained model: the reference is {yardstick.evaluation.baseline.reference_kind}")
         retrained = load_model(yardstick.reference, cell.loading)
-        return _Outcome("ok", points=_fixed_point(cell, yardstick, retrained, yardstick.retraining or Cost()))
-    lm, method, request, prepare_cost = _ready(cell, yardstick, plan)
+        return _Outcome("ok", points=fixed_points(retrained, yardstick, cell.spec.protocol, yardstick.retraining or Cost()))
+    ready = _ready(cell, yardstick, plan)
+    prepare_cost, at = ready.prepare_cost, _model_at(cell, yardstick, ready)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        run = follow(method, lm, request, yardstick.evaluation, cell.spec.protocol, Path(folder), progress)
-        points = tuple(_operating_points(run.chosen, lm, yardstick, cell)) if run.status == "ok" else ()
-    if points and points[-1].step:
-        keep(lm)
+        run = follow(ready.method, ready.lm, ready.request, yardstick.evaluation, cell.spec.protocol, Path(folder), progress)
+        del ready  # where its weights are all that counts, the model that the method was given is gone before another comes
+        points = operating_points(run.chosen, at, yardstick, cell.spec.protocol, keep) if run.status == "ok" else ()
     return _Outcome(run.status, run.reason, tuple(run.steps), points, prepare_cost)
 
 
@@ -231,65 +236,13 @@ def _ready(cell: Cell, yardstick: Yardstick, plan: MemoryPlan) -> _Ready:
     return _Ready(lm, method, request, prepare_cost)
 
 
+def _model_at(cell: Cell, yardstick: Yardstick, ready: _Ready) -> ModelAt:
+    given = ready.lm if ready.method.inserts else None
+    return partial(model_at, yardstick, cell.spec, ready.lm.plan, cell.gradient_checkpointing, given)
+
+
 def _seed(seed: int) -> None:
     """Seed every global generator, for methods that use them: no cell depends on the ones before it."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-
-
-def _operating_points(chosen: Sequence[Chosen], lm: LanguageModel, yardstick: Yardstick, cell: Cell) -> Iterator[OperatingPoint]:
-    """Each choice measured; a step that several budgets chose is measured once. Only the headline's is set against the reference."""
-    headline = {choice.step for choice in chosen if choice.budget == cell.spec.protocol.headline}
-    measured: dict[int, OperatingPoint] = {}
-    for choice in chosen:
-        if choice.step not in measured:
-            measured[choice.step] = _operating_point(choice, lm, yardstick, cell.loading, choice.step in headline)
-        yield _at_budget(measured[choice.step], choice.budget, cell.spec.protocol)
-
-
-def _operating_point(choice: Chosen, lm: LanguageModel, yardstick: Yardstick, loading: Loading, headline: bool) -> OperatingPoint:
-    if choice.snapshot is None:  # the untouched target was best
-        evaluation = yardstick.evaluation
-        return OperatingPoint(
-            budget=choice.budget,
-            step=0,
-            test=evaluation.baseline.target_test,
-            divergence=evaluation.target_distances if headline else None,
-            parameters_changed=0,
-            cost=choice.cost,
-            utility=yardstick.utility.of_untouched() if headline else None,
-            panel=evaluation.baseline.target_panel if headline else None,
-        )
-    # the second model is gone before anything is measured, and before the reference comes
-    changed = restore(lm.model, load_model(yardstick.target, loading).model.state_dict(), choice.snapshot)
-    return _point(choice, lm, yardstick, changed, loading, headline)
-
-
-def _fixed_point(cell: Cell, yardstick: Yardstick, lm: LanguageModel, cost: Cost) -> tuple[OperatingPoint, ...]:
-    changed = changed_elements(tensors(lm.model), load_model(yardstick.target, cell.loading).model.state_dict())
-    point = _point(Chosen(0.0, cost=cost), lm, yardstick, changed, cell.loading, headline=True)
-    return tuple(_at_budget(point, budget, cell.spec.protocol) for budget in cell.spec.protocol.budgets)
-
-
-def _at_budget(point: OperatingPoint, budget: float, protocol: Protocol) -> OperatingPoint:
-    """The point as that of one budget; what is measured at the headline budget alone stands there alone."""
-    alone = {} if budget == protocol.headline else {"divergence": None, "utility": None, "panel": None}
-    return point.model_copy(update={"budget": budget, **alone})
-
-
-def _point(choice: Chosen, lm: LanguageModel, yardstick: Yardstick, changed: int, loading: Loading, headline: bool) -> OperatingPoint:
-    test = measure(lm, yardstick.evaluation.test)
-    distances = None
-    if headline and yardstick.reference is not None:
-        distances = yardstick.evaluation.distances(lm, load_model(yardstick.reference, loading))
-    return OperatingPoint(
-        budget=choice.budget,
-        step=choice.step,
-        test=test,
-        divergence=distances,
-        parameters_changed=changed,
-        cost=choice.cost,
-        utility=yardstick.utility.of(lm) if headline else None,
-        panel=yardstick.panel(lm, test) if headline else None,
-    )

@@ -53,7 +53,7 @@ def told_apart(subject: Subject, attack: Attack) -> MetricValue:
 
 
 def attacked(members: Mapping[str, float], others: Mapping[str, float]) -> MetricValue:
-    """The AUC of scores by document, with a bootstrap over the documents of either set; no interval where one has but one."""
+    """The AUC of scores by document; no interval where either set has but one."""
     value, low, high = membership_auc(list(members.values()), list(others.values()))
     return MetricValue(
         agg_value=value,

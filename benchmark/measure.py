@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +45,13 @@ def evaluation_text(lm: LanguageModel, documents: Sequence[Document], most_token
     """Documents cut to beginnings of the same length, as long as `most_tokens` allows.
 
     Documents differ more than their parts do, so many short ones tell more than a few whole ones. Where beginnings would be shorter
-    than `SHORTEST_BEGINNING`, there are fewer documents, the leading ones; never fewer than two, as one gives no interval.
+    than `SHORTEST_BEGINNING`, there are fewer documents, the leading ones; never fewer than two, as one gives no interval. A document
+    too short for a window is left out.
     """
     windows = lm.passages(documents)
+    there, numbers = torch.unique(windows.document, return_inverse=True)
+    windows = replace(windows, document=numbers)
+    documents = [documents[index] for index in there.tolist()]
     lengths = torch.zeros(windows.documents, dtype=torch.long).index_add_(0, windows.document, windows.mask.sum(dim=1))
     count = windows.documents
     while count > 2 and int(lengths[:count].clamp(max=SHORTEST_BEGINNING).sum()) > most_tokens:

@@ -66,7 +66,9 @@ class UnlearningMethod(ABC):
     """The fields that `prepare` reads: rows of a class that agree in them share its work. None: all fields."""
 
     inserts: ClassVar[bool] = False
-    """Whether the first step only puts a module into the model, and forgets nothing yet: what that costs is reported apart."""
+    """Whether it leaves a module in the model, which the first step puts there and forgets nothing yet: what that costs is reported apart.
+
+    Of a method that does not say so nothing but the weights is measured, and adapters of LoRA."""
 
     control: ClassVar[bool] = False
     """Whether it is a control: it never looks at the forget set, and a method that cannot beat it forgets nothing in particular."""
@@ -75,8 +77,8 @@ class UnlearningMethod(ABC):
     def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
         """Edit `lm.model` in place, a little more strongly each time, and yield after each step.
 
-        Whatever a step changes must live in the model's state dict; modules are attached before the first yield. The
-        harness measures, times, counts and saves; it may stop the generator after any step.
+        Whatever a step changes must live in the model's state dict; modules are attached before the first yield, and stay there only
+        where the class declares `inserts`. The harness measures, times, counts and saves; it may stop the generator after any step.
         """
 
     def prepare(self, lm: LanguageModel, general: Passages) -> Mapping[str, Tensor]:

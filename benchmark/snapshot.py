@@ -44,11 +44,11 @@ def save(model: PreTrainedModel, base: Digests, file: Path) -> None:
 
 
 def restore(model: PreTrainedModel, base: Mapping[str, Tensor], file: Path) -> int:
-    """Bring the model to a saved step.
+    """Bring a model to a saved step.
 
     Args:
-        model: the model at the end of its trajectory, whatever modules that has attached.
-        base: the untouched model's state dict.
+        model: one with the modules of the step's: the one that was saved, or another like it.
+        base: the untouched model's state dict; it may be this model's own.
         file: what `save` wrote.
 
     Returns:
@@ -56,16 +56,20 @@ def restore(model: PreTrainedModel, base: Mapping[str, Tensor], file: Path) -> i
 
     Raises:
         ValueError: the model has a tensor that neither the snapshot nor the untouched model knows: a module was
-            attached after the first step.
+            attached after the first step; or the snapshot has one that the model lacks.
     """
     saved = load_file(file)
+    there = tensors(model)
+    if strange := sorted(saved.keys() - there.keys()):
+        raise ValueError(f"tensor {strange[0]!r} was put into the model; a method that leaves more than weights there declares `inserts`")
+    changed = changed_elements(saved, base)
     with torch.no_grad():
-        for name, tensor in tensors(model).items():
+        for name, tensor in there.items():
             value = saved.get(name, base.get(original_name(name)))
             if value is None:
                 raise ValueError(f"tensor {name!r} was added after the step was saved; attach modules before the first yield")
             tensor.copy_(value)
-    return changed_elements(saved, base)
+    return changed
 
 
 def changed_elements(state: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> int:

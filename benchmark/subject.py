@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -95,6 +95,8 @@ class Subject:
     """Of a domain the forget set is evaluated on documents that the target was not trained on."""
     code: bool = False
     """Whether the text is known to be source code."""
+    untouched: Callable[[], LanguageModel] | None = None
+    """Loads the target as it was trained; None where the model is not one that a method was given."""
 
     @cached_property
     def measured(self) -> Measurement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from benchmark import panel, registry
@@ -43,6 +43,7 @@ class Yardstick:
     """Of documents, by their ids."""
     code: bool
     """Whether the text of the task is source code."""
+    loading: Loading
 
     def subject(self, lm: LanguageModel, measured: Measurement | None = None) -> Subject:
         """A model, with what the panel measures it on; `measured` on the test half, where that has been done."""
@@ -59,6 +60,7 @@ class Yardstick:
             known=measured,
             removes=evaluation.removes,
             code=self.code,
+            untouched=partial(load_model, self.target, self.loading),
         )
 
     def panel(self, lm: LanguageModel, measured: Measurement | None = None) -> Panel:
@@ -121,17 +123,18 @@ def yardstick_for(
         metrics,
         splits.domains,
         task.code,
+        loading,
     )
-    return replace(found, evaluation=replace(evaluation, baseline=_with_panel(found, target, loading)))
+    return replace(found, evaluation=replace(evaluation, baseline=_with_panel(found, target)))
 
 
-def _with_panel(bare: Yardstick, target: LanguageModel, loading: Loading) -> Baseline:
+def _with_panel(bare: Yardstick, target: LanguageModel) -> Baseline:
     """The baseline with the panel of target, reference and text."""
     baseline = bare.evaluation.baseline
     of_text = panel.measured_text(bare.metrics, bare.subject(target))
     found = {"target_panel": bare.panel(target, baseline.target_test), "text_panel": of_text}
     if bare.reference is not None:
-        found["reference_panel"] = bare.panel(load_model(bare.reference, loading), baseline.reference_test)
+        found["reference_panel"] = bare.panel(load_model(bare.reference, bare.loading), baseline.reference_test)
     return baseline.model_copy(update=found)
 
 

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark import LanguageModel, Passages, Request, registry, yardstick
-from benchmark import cell as celling
+from benchmark import operating_points as operating
 from benchmark.cell import Cell, run_cell
 from benchmark.corpus import load_corpus
 from benchmark.errors import InputError
+from benchmark.measure import measure
 from benchmark.model import load_model
 from benchmark.record import Cost, Protocol, Record
 from benchmark.scores import forget_score, has_gap, means, utility_damage
@@ -137,21 +138,34 @@ class TestOperatingPoints:
         request = Request(*held.texts, 0)
         expected = {0: held.evaluation.baseline.target_test}
         for number, _ in enumerate(registry.method("random-pruning").build().unlearn(lm, request), start=1):
-            expected[number] = celling.measure(lm, held.evaluation.test)
+            expected[number] = measure(lm, held.evaluation.test)
         for point in record.operating_points:
             assert point.test == expected[point.step]
 
     def test_a_step_chosen_by_several_budgets_is_measured_once(self, cell_of, monkeypatch: pytest.MonkeyPatch) -> None:
         counted = []
-        original = celling._operating_point
-        monkeypatch.setattr(celling, "_operating_point", lambda *given: counted.append(given) or original(*given))
-        record = run_cell(cell_of("attaching-ruinously"))
-        assert len(counted) == len({point.step for point in record.operating_points})
+        original = operating._point
+        monkeypatch.setattr(operating, "_point", lambda *given: counted.append(given) or original(*given))
+        steps = [point.step for point in run_cell(cell_of("attaching")).operating_points]
+        assert 0 < len(set(steps) - {0}) < len(steps)
+        assert len(counted) == len(set(steps) - {0})
 
     def test_a_module_attached_for_nothing_is_not_there_at_step_0(self, cell_of) -> None:
         record = run_cell(cell_of("attaching-ruinously"))
         assert [point.step for point in record.operating_points] == [0, 0, 0]
         assert {point.parameters_changed for point in record.operating_points} == {0}
+        assert record.baseline is not None
+        assert all(point.test == record.baseline.target_test for point in record.operating_points)
+
+    def test_a_module_that_the_method_does_not_declare_is_refused(self, cell_of) -> None:
+        record = run_cell(cell_of("attaching-in-secret"))
+        assert record.status == "failed"
+        assert record.reason is not None
+        assert "a method that leaves more than weights there declares `inserts`" in record.reason
+
+    def test_what_is_no_weight_has_no_part_in_what_is_measured(self, cell_of) -> None:
+        record = run_cell(cell_of("hooking"))
+        assert record.trajectory[-1].nll["forget"] != record.trajectory[0].nll["forget"]
         assert record.baseline is not None
         assert all(point.test == record.baseline.target_test for point in record.operating_points)
 

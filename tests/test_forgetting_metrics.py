@@ -93,6 +93,21 @@ def test_extraction_strength_counts_documents_alike(tiny_lm: Models) -> None:
     assert value.interval is not None
 
 
+def test_the_short_ends_of_documents_are_left_out(tiny_lm: Models) -> None:
+    # of two windows the short one is known by heart, and tells nothing
+    hit = torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0]]).bool()
+    mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]]).bool()
+    known = Predictions(
+        mask, torch.tensor([[-1.0, -2, -3, -4], [0, 0, 0, 0]]), hit.float(), hit.float(), hit, torch.zeros(2, dtype=torch.long)
+    )
+    subject = subject_of(tiny_lm(), EvaluationText(("only",), counted().passages))
+    vars(subject)["forget"] = known
+    assert strengths(known).tolist() == [0.0, 1.0]
+    assert measured("extraction_strength", subject).agg_value == 0.0
+    value = measured("window_nll", subject)
+    assert (value.agg_value, value.value_by_index) == (2.5, {"window 0": {"nll": 2.5}})
+
+
 @pytest.mark.parametrize(("name", "known", "other"), [("verbatim", 16, 3), ("verbmem_rouge", 1.0, 3 / 16), ("leak_at_k", 1.0, 3 / 16)])
 def test_decoding_of_a_model_that_counts(name: str, known: float, other: float, tiny_lm: Models) -> None:
     value = measured(name, subject_of(counting(tiny_lm()), counted()))

@@ -129,6 +129,12 @@ class TestEvaluationText:
         assert text.ids == tuple(document.id for document in some)
         assert torch.equal(text.passages.ids, lm.passages(some).ids)
 
+    def test_a_document_too_short_for_a_window_is_left_out(self, tiny_lm: Models) -> None:
+        first, second = documents("retain", 2)
+        text = evaluation_text(tiny_lm(), [first, Document("scrap", "Hi"), second], 10**9)
+        assert text.ids == (first.id, second.id)
+        assert text.passages.document.unique().tolist() == [0, 1]
+
     def test_all_documents_are_cut_alike_and_short_ones_stay_whole(self, tiny_lm: Models) -> None:
         lm = tiny_lm()
         some = [*self.long_documents(3), Document("short", "A very short one, but a document.")]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtri
 
 from benchmark.membership import auc, auc_closeness, by_chance, membership_auc, separable, true_positive_rate
 from benchmark.record import Documents, MetricValue
@@ -48,7 +49,19 @@ class TestAuc:
         found = membership_auc(rng.normal(3.0, 0.5, 40).tolist(), rng.normal(3.3, 0.5, 30).tolist())
         assert 0.5 < found.low < found.value < found.high < 1
         assert 0.15 < found.high - found.low < 0.35  # Hanley & McNeil's standard error for 40 and 30 documents is about 0.06
-        assert membership_auc((1, 2), (3, 4)) == Interval(1.0, 1.0, 1.0)
+
+    def test_the_interval_does_not_collapse_where_all_members_lie_on_one_side(self) -> None:
+        # the lower end p solves (1 - p)^2 = z^2 p (1 - p) / 36 (1 + 5 (1 - p) / (2 - p) + 5 p / (1 + p)), by hand at p = 0.6892
+        assert membership_auc(range(6), range(6, 12)) == pytest.approx((1.0, 0.6892, 1.0), abs=1e-4)
+        assert membership_auc(range(6, 12), range(6)) == pytest.approx((0.0, 0.0, 1 - 0.6892), abs=1e-4)
+
+    def test_the_interval_holds_the_true_value_as_often_as_it_says(self) -> None:
+        """A bootstrap holds 0.95 in four of five cases of six documents a side."""
+        rng = np.random.default_rng(0)
+        shift = 2**0.5 * ndtri(0.95)
+        drawn = rng.normal(size=(400, 2, 6))
+        held = [low <= 0.95 <= high for one in drawn for _, low, high in [membership_auc(one[0], one[1] + shift)]]
+        assert np.mean(held) > 0.93
 
     def test_a_document_has_one_vote_however_long_it_is(self) -> None:
         short_and_long = Documents(ids=("a", "b"), nll=(20.0, 900.0), correct=(0, 0), tokens=(10, 300))

@@ -46,7 +46,7 @@ def test_the_model_is_left_as_it_was(tiny_lm: Models, family: str) -> None:
         assert state(lm) == before, metric.name
         for name, tensor in lm.model.state_dict().items():
             assert torch.equal(tensor, weights[name]), (metric.name, name)
-    assert len(ALL) == 9
+    assert len(ALL) == 10
 
 
 def test_the_order_does_not_matter(tiny_lm: Models) -> None:

@@ -15,10 +15,13 @@ from benchmark.subject import Predictions, Subject
 def measure(subject: Subject) -> MetricValue:
     """1 - k*/L of each window: L tokens are predicted, and from the k*-th on all are the model's first guess; 0 where the last is not.
 
-    A document's value is the mean over its windows; the panel's is the mean over documents.
+    A document's value is the mean over its windows; the panel's is the mean over documents. Windows under half the length of the longest,
+    the ends of documents, are left out: one right token at the end of a few is a large share of them.
     """
     found = subject.forget
-    each = zip(found.document.tolist(), strengths(found).tolist(), strict=True)
+    lengths = found.mask.sum(dim=1)
+    whole = 2 * lengths >= lengths.max()
+    each = zip(found.document[whole].tolist(), strengths(found)[whole].tolist(), strict=True)
     return over_examples(subject.test["forget"].ids, each, mean)
 
 
@@ -40,6 +43,7 @@ EXTRACTION_STRENGTH = Metric(
     source="Wang et al. 2024 (arXiv:2406.09179), after Carlini et al. 2021 (arXiv:2012.07805); extraction_strength of OpenUnlearning",
     measure=measure,
     corrected="0 where the last token is not guessed: OpenUnlearning never tries the empty rest and gives 1/L there, as for a right last "
-    "token. An example is a window of a document, and documents count alike.",
+    "token. An example is a window of a document, short ones left out, and documents count alike.",
     core=True,
+    version=2,
 )

@@ -106,6 +106,7 @@ MIA_LOSS = Metric(
     measure=measure_loss,
     corrected=f"an example is a document, whatever its length; {SIGNED}",
     core=True,
+    version=2,
 )
 
 MIA_ZLIB = Metric(
@@ -120,6 +121,7 @@ MIA_ZLIB = Metric(
     measure=measure_zlib,
     corrected=f"NLL is summed, not a mean, before it is divided by a length: else long documents look like members; {SIGNED}",
     core=True,
+    version=2,
 )
 
 MIA_MIN_K = Metric(
@@ -134,6 +136,7 @@ MIA_MIN_K = Metric(
     measure=measure_min_k,
     corrected=f"an example is a document, whatever its length; {SIGNED}",
     core=True,
+    version=2,
 )
 
 MIA_MIN_K_PLUS_PLUS = Metric(
@@ -148,6 +151,7 @@ MIA_MIN_K_PLUS_PLUS = Metric(
     measure=measure_min_k_plus_plus,
     corrected=f"an example is a document, whatever its length; {SIGNED}",
     core=True,
+    version=2,
 )
 
 MIA_REFERENCE = Metric(
@@ -162,4 +166,5 @@ MIA_REFERENCE = Metric(
     measure=measure_reference,
     corrected=f"the reference is exact: the same model never trained on the forget documents; {SIGNED}",
     core=True,
+    version=2,
 )

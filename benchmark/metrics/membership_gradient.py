@@ -71,4 +71,5 @@ MIA_GRADNORM = Metric(
     source="Wang et al. 2024 (arXiv:2402.17012); mia_gradnorm of OpenUnlearning",
     measure=measure,
     corrected=f"in evaluation mode: with dropout on, the same model has another value each time; {SIGNED}",
+    version=2,
 )

@@ -213,11 +213,10 @@ class Scaled(nn.Module):
         return self.inner(hidden) * self.scale
 
 
-@register("attaching")
-@register("attaching-ruinously", first=30.0)
+@register("attaching-in-secret")
 @dataclass(frozen=True)
-class Attaching(Nudging):
-    """Intervenes at inference, by a module put around the output projection."""
+class AttachingInSecret(Nudging):
+    """Intervenes at inference, by a module put around the output projection, and does not say so."""
 
     first: float = 0.98
 
@@ -226,4 +225,26 @@ class Attaching(Nudging):
         lm.model.set_output_embeddings(scaled)
         for number in range(3):
             scaled.scale.fill_(self.first**number * self.first)
+            yield
+
+
+@register("attaching")
+@register("attaching-ruinously", first=30.0)
+@dataclass(frozen=True)
+class Attaching(AttachingInSecret):
+    """The same, said openly."""
+
+    inserts: ClassVar = True
+
+
+@register("hooking")
+@dataclass(frozen=True)
+class Hooking(Nudging):
+    """Changes what the model says, and not one of its weights."""
+
+    def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
+        reach = torch.ones(())
+        lm.model.get_output_embeddings().register_forward_hook(lambda module, given, output: output * reach)
+        for _ in range(3):
+            reach *= 0.98
             yield
