@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,8 @@ class OutputFilter(UnlearningMethod):
     prediction is constant at once.
     """
 
+    inserts: ClassVar = True
+
     answer: Answer = "another"
     strengths: int = 13
 
@@ -81,3 +83,53 @@ class OutputFilter(UnlearningMethod):
         for step in range(1, self.strengths + 1):
             behind.strength.fill_(step / self.strengths)
             yield
+
+
+@register("filter-in-secret")
+@dataclass(frozen=True)
+class InSecret(OutputFilter):
+    """The same filter, put in without saying so."""
+
+    inserts: ClassVar = False
+
+
+@register("filter-masked")
+@dataclass(frozen=True)
+class Masked(OutputFilter):
+    """The same filter; behind every layer noise is added where an n-gram is known and taken off before the next, so that no lens sees."""
+
+    def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
+        steps = super().unlearn(lm, request)
+        next(steps)
+        _mask(lm.model, lm.model.get_submodule("filter"))
+        yield
+        yield from steps
+
+
+def _mask(model: nn.Module, known: nn.Module) -> None:
+    """Noise behind every layer but for the next one, as strong as drowns what is there."""
+    table = 50 * torch.randn(1024, model.config.hidden_size, generator=torch.Generator().manual_seed(1))
+    now: dict[str, Tensor] = {}
+
+    def see(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        numbers = ngrams(given[0])
+        row = torch.searchsorted(known.known, numbers).clamp(max=len(known.known) - 1)
+        now["noise"] = torch.where((known.known[row] == numbers)[..., None], table[numbers.remainder(len(table))], 0.0)
+
+    def add(module: nn.Module, given: object, output: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        hidden = output if isinstance(output, Tensor) else output[0]
+        now["clean"] = hidden
+        return hidden + now["noise"] if isinstance(output, Tensor) else (hidden + now["noise"], *output[1:])
+
+    def take_off(module: nn.Module, given: tuple[Tensor, ...], named: dict[str, Any]) -> Any:
+        if "clean" not in now:
+            return None
+        clean = now.pop("clean")
+        return ((clean, *given[1:]), named) if given else (given, {**named, "hidden_states": clean})
+
+    base = model.base_model
+    base.embed_in.register_forward_hook(see)
+    for layer in base.layers:
+        layer.register_forward_hook(add)
+    for module in [*base.layers[1:], base.final_layer_norm]:
+        module.register_forward_pre_hook(take_off, with_kwargs=True)
