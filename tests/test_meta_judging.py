@@ -84,6 +84,11 @@ def test_steadiness_under_quantisation_and_relearning() -> None:
     assert oracle.relearned == pytest.approx(1 - 0.3 / 0.5)
 
 
+def test_what_nothing_moves_is_not_steady() -> None:
+    constant = of(trial_of("books"), "constant", "books")
+    assert (constant.quantised, constant.relearned) == (None, None)
+
+
 def test_attacks_are_not_attacked() -> None:
     records = [
         each.model_copy(update={"cards": {"oracle": Card(axis="robustness", knows="higher", version=1)}}) for each in trial_of("books")

@@ -39,7 +39,9 @@ LEGEND = (
     " **seed noise**: the standard deviation over seeds, as a share of the distance between target and reference.",
     "**Q**: 1 - |a - b| / (|a| + |b|) of the value of an unlearned model before and after rounding its weights to 4 bits; **R**: the same"
     " of the changes that training on text to be kept makes to the unlearned model and to the reference. The form depends on where a"
-    " metric has its zero, so Q and R are read within a metric's kind; their harmonic mean, which OpenUnlearning ranks by, is not taken.",
+    " metric has its zero, so Q and R are read within a metric's kind; their harmonic mean, which OpenUnlearning ranks by, is not taken."
+    " There is no value (–) where, on some task and seed, nothing moved at all (of R: on one side or on both), as an AUC that stays"
+    " at 1: that shows no steadiness, only that there was nothing to compare.",
 )
 
 PREAMBLE = (
