@@ -12,6 +12,7 @@ from benchmark.meta.judging import Overall, Qualities, barriers, on_tasks, overa
 from benchmark.meta.quantities import HEADLINE, untried
 from benchmark.meta.record import Card, Trial, Tried, find, read_all, write
 from benchmark.meta.report import report
+from benchmark.meta.trials import design_for
 from benchmark.meta.verdict import ranked, verdict
 from benchmark.record import MetricValue, Protocol
 
@@ -118,6 +119,29 @@ def test_a_value_that_is_missing_takes_no_part_in_any_mean() -> None:
     assert "- `code` on books: it does not apply." in report(records)["metrics.md"].decode()
 
 
+def test_a_metric_that_was_not_measured_is_missing_on_every_task_on_record() -> None:
+    records = trial_of("arxiv", {**METRICS, "late": METRICS["oracle"]}) + trial_of("books") + trial_of("github")
+    records[0] = tried(records[0].trial, 1.0)
+    said = report(records, lab_tasks=["arxiv", "books", "github"])["metrics.md"].decode()
+    assert "- `late` on arxiv, books, github: not measured." in said
+    assert "not on record" not in said
+    assert of(records, "late", "books") == Qualities(*[None] * 8)
+
+
+def test_tasks_of_the_lab_that_are_not_on_record_are_named() -> None:
+    said = report(trial_of("books"), lab_tasks=["arxiv", "books", "books-domain"])["metrics.md"].decode()
+    assert "- Tasks of the lab that are not on record: arxiv, books-domain." in said
+    assert "By the rule below, on 1 of the lab's 3 tasks, the best headline is **oracle**" in said
+    assert "a value of every model on every task on record, the one" in said
+
+
+def test_the_pairs_behind_faithfulness_are_counted() -> None:
+    books = trial_of("books")
+    assert "one that does not: 4 x 2 models a task. The" in report(books)["metrics.md"].decode()
+    fewer = [each for each in trial_of("github") if each.trial.model != "without-else"]
+    assert "one that does not: 4 x 2 on books, 2 x 2 on github. The" in report(books + fewer)["metrics.md"].decode()
+
+
 def test_one_missing_model_is_enough_to_have_no_faithfulness() -> None:
     records = trial_of("books")
     records[0] = tried(records[0].trial, 1.0, {**METRICS, "oracle": lambda knowledge, seed: None})
@@ -187,7 +211,8 @@ def test_the_report_is_a_function_of_the_records() -> None:
 
 @pytest.mark.parametrize("folder", [file.parent for file in sorted(RESULTS.glob("*/metrics.md"))], ids=lambda folder: folder.name)
 def test_what_is_published_is_what_the_records_say(folder: Path) -> None:
-    for name, content in report(read_all(folder), untried()).items():
+    lab_tasks = design_for(folder.name, None, [], quick=False, scratch=False).lab_tasks
+    for name, content in report(read_all(folder), untried(), lab_tasks).items():
         assert (folder / name).read_bytes() == content
 
 

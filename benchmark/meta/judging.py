@@ -53,7 +53,7 @@ class Overall:
     card: Card
     tasks: int
     of: int
-    """Tasks that it was tried on."""
+    """Tasks on record."""
     documents: float | None
     """Mean faithfulness over the tasks where documents are to be forgotten."""
     domains: float | None
@@ -63,11 +63,12 @@ class Overall:
 
 
 def on_tasks(records: Sequence[Tried]) -> list[OnTask]:
-    """Every metric on every task, in the order of the records."""
+    """Every metric on every task, measured there or not, in the order of the records."""
+    cards = _cards(records)
     by_task: dict[str, list[Tried]] = {}
     for tried in records:
         by_task.setdefault(tried.trial.task, []).append(tried)
-    return [_on_task(metric, card, of_task) for of_task in by_task.values() for metric, card in _cards(of_task).items()]
+    return [_on_task(metric, card, of_task) for of_task in by_task.values() for metric, card in cards.items()]
 
 
 def overall(records: Sequence[Tried]) -> list[Overall]:
