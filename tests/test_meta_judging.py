@@ -47,10 +47,10 @@ def tried(trial: Trial, knowledge: float, metrics: dict[str, Metric] = METRICS, 
     )
 
 
-def trial_of(task: str, metrics: dict[str, Metric] = METRICS, bump: float = 1.0) -> list[Tried]:
+def trial_of(task: str, metrics: dict[str, Metric] = METRICS, bump: float = 1.0, seeds: int = 2) -> list[Tried]:
     """Every model of a task; the loss between reference and target rises by `bump`."""
     own, records = f"without-{task}", []
-    for seed in (0, 1):
+    for seed in range(seeds):
         for model, knowledge in (("target", 1.0), ("without-else", 1.0), (own, 0.0)):
             records.append(tried(Trial(task=task, model=model, seed=seed, knows=bool(knowledge)), knowledge, metrics))
         made: list[tuple[Trial, float, float]] = [
@@ -105,6 +105,17 @@ def test_seeds_that_differ_are_noise() -> None:
     assert found.seed_noise == pytest.approx(0.02**0.5)
     assert found.repeatability is not None
     assert 0.8 < found.repeatability < 1
+
+
+def test_three_seeds() -> None:
+    # knowledge + 0.2 seed: the variance of 0, 0.2 and 0.4 is 0.04
+    records = trial_of("books", seeds=3)
+    found = of(records, HEADLINE, "books")
+    assert found.seed_noise == pytest.approx(0.2)
+    assert (found.faithfulness, found.monotonicity) == pytest.approx((1, 1))
+    # from 0.5 to 0.75 of each seed's own zero
+    assert found.quantised == pytest.approx(1 - sum(0.25 / (1.25 + 0.4 * seed) for seed in range(3)) / 3)
+    assert "6 x 3 models a task" in report(records)["metrics.md"].decode()
 
 
 def test_a_value_that_is_missing_takes_no_part_in_any_mean() -> None:
