@@ -64,8 +64,8 @@ QUANTITIES = {
             summary="how near the forget loss comes to the reference's; the headline, at 5 % utility damage",
             about=(
                 "1 - |q - q*| / |q0 - q*|, where q is `forget_nll` of the unlearned model, q0 of the target, q* of the reference."
-                " Two-sided: a model wrecked past the reference loses points. There is none where the gap between target and reference cannot be told"
-                " from zero or lies within the noise floor."
+                " Two-sided: a model wrecked past the reference loses points. There is none where the gap between target and"
+                " reference cannot be told from zero or lies within the noise floor."
             ),
             unit="share of the gap between target and reference",
             low=None,
