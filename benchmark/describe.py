@@ -9,6 +9,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin
 
+from benchmark.headline import AXIS, HeadlineQuantity
 from benchmark.metric import Metric
 from benchmark.record import Scalar
 from benchmark.registry import MethodEntry
@@ -60,20 +61,34 @@ def _docstrings(cls: type) -> dict[str, str]:
 
 def card(metric: Metric) -> list[str]:
     """A metric as a reader sees it, a line each."""
+    measured = "measured by default" if metric.core else "with --panel full"
+    head = f"{metric.name}  ({metric.axis}, {measured}, version {metric.version})"
+    lines = _lines(head, inspect.getdoc(metric.measure) or metric.summary, metric, of_text=metric.axis == "validity")
+    return lines + ([f"differs: {metric.corrected}"] if metric.corrected else [])
+
+
+def headline_card(quantity: HeadlineQuantity) -> list[str]:
+    """The same of a quantity of the board's headline."""
+    ends = (("target", quantity.target), ("reference", quantity.reference))
+    constructed = [f"{whose} {value:g}" for whose, value in ends if value is not None]
+    lines = _lines(f"{quantity.name}  ({AXIS}, measured of every method, version {quantity.version})", quantity.about, quantity)
+    return lines + ([f"by construction: {', '.join(constructed)}"] if constructed else [])
+
+
+def _lines(head: str, about: str, metric: Metric | HeadlineQuantity, of_text: bool = False) -> list[str]:
     bounds = f"{'unbounded' if metric.low is None else f'{metric.low:g}'} to {'unbounded' if metric.high is None else f'{metric.high:g}'}"
     better = {
         "higher": "higher where the model knows the text; the right value is the reference model's",
         "lower": "lower where the model knows the text; the right value is the reference model's",
         "neither": "says nothing of what the model knows; the right value is the reference model's",
     }
-    lines = [
-        f"{metric.name}  ({metric.axis}, {'measured by default' if metric.core else 'with --panel full'}, version {metric.version})",
+    return [
+        head,
         "",
-        inspect.getdoc(metric.measure) or metric.summary,
+        about,
         "",
         f"unit: {metric.unit}",
         f"range: {bounds}",
-        f"direction: {better[metric.knows] if metric.axis != 'validity' else 'a property of the text, the same for all models'}",
+        f"direction: {'a property of the text, the same for all models' if of_text else better[metric.knows]}",
         f"source: {metric.source}",
     ]
-    return lines + ([f"differs: {metric.corrected}"] if metric.corrected else [])

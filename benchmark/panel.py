@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from benchmark import registry
+from benchmark import headline, registry
 from benchmark.errors import InputError
 from benchmark.metric import Metric
 from benchmark.record import MetricValue, Panel
@@ -20,7 +20,7 @@ def asked(panel: str) -> tuple[str, ...]:
     """Names of the metrics that an option asks for: `core`, `full`, `none`, or names separated by commas; `core,NAME` adds to the core.
 
     Raises:
-        InputError: a name is not known.
+        InputError: a name is not known, or is of a quantity of the headline.
     """
     names = [name.strip() for name in panel.split(",") if name.strip()]
     if not names:
@@ -29,6 +29,8 @@ def asked(panel: str) -> tuple[str, ...]:
         raise InputError(f"--panel {panel}: {NONE} with something else; give one or the other")
     chosen: set[str] = set()
     for name in names:
+        if name in headline.QUANTITIES:
+            raise InputError(f"--panel {panel}: {name} is measured of every method; leave it out")
         if name in (CORE, FULL, NONE):
             chosen |= {metric.name for metric in registry.metrics().values() if name == FULL or (name == CORE and metric.core)}
         else:

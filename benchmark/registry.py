@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar, get_args
 
+from benchmark import headline
 from benchmark.errors import InputError, brief, unknown_name
 from benchmark.method import UnlearningMethod
 from benchmark.metric import Axis, Metric
@@ -259,6 +260,10 @@ def _take(module: ModuleType) -> None:
         if isinstance(value, Task):
             _add(_tasks, value, "task", module)
         elif isinstance(value, Metric):
+            if value.name in headline.QUANTITIES:
+                raise ValueError(
+                    f"metric {value.name!r} of {module.__name__} is named like a quantity of the headline; choose another name"
+                )
             _add(_metrics, value, "metric", module)
 
 

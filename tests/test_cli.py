@@ -15,7 +15,7 @@ import pytest
 from panels import attack, with_panels
 from records import original, record, spec, suite
 
-from benchmark import LanguageModel, cli, registry, store
+from benchmark import LanguageModel, cli, headline, registry, store
 from benchmark.check.suite import CHECKS
 
 METHOD = '''
@@ -268,6 +268,11 @@ def test_list(bench: Callable[..., Said]) -> None:
     methods = bench("list", "methods").out
     assert [line.split()[0] for line in methods.splitlines()] == list(registry.methods())
     assert re.search(r"^gradient-ascent +Ascend on the loss of the forget set\. Yao et al\. 2024", methods, re.MULTILINE)
+    metrics = bench("list", "metrics").out.splitlines()
+    assert [line.split()[0] for line in metrics] == [*headline.QUANTITIES, *registry.metrics()]
+    assert [line.split()[:2] for line in metrics[:3]] == [
+        [name, "headline"] for name in ("forget_score", "utility_damage", "reference_distance")
+    ]
     models = bench("list", "models").out
     assert models.splitlines()[0].split()[0] == "lab"
     assert re.search(r"^pythia-410m +405 M .* EleutherAI/pythia-410m$", models, re.MULTILINE)
@@ -302,6 +307,33 @@ def test_a_metric_is_shown_with_what_it_gave(bench: Callable[..., Said], complai
     assert bench("show", "blind_zlib", "--results", tmp_path).out.splitlines()[-1] == "  arxiv: 0.667 [0.367, 0.967]"
     assert bench("show", "mia_zlib", "--results", tmp_path).out.splitlines()[-1] == f"in {tmp_path}: not measured"
     assert complaint("show", "mia_loss", "--results", "nowhere") == "nowhere: no such results folder; `bench run` makes one"
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "on_record"),
+    [
+        ("forget_score", "by construction: target 0, reference 1", None),
+        ("utility_damage", "by construction: target 0, reference 0", None),
+        ("reference_distance", "by construction: reference 0", "  arxiv: target 0.100"),
+        ("forget_nll", "direction: lower where the model knows the text; the right value is the reference model's", None),
+    ],
+)
+def test_a_quantity_of_the_headline_is_shown(
+    bench: Callable[..., Said], complaint: Callable[..., str], tmp_path: Path, name: str, said: str, on_record: str | None
+) -> None:
+    made = original()
+    store.write(tmp_path, made)
+    assert made.baseline is not None
+    target, reference = (half["forget"].mean_nll for half in (made.baseline.target_test, made.baseline.reference_test))
+    expected = f"  arxiv: target {target:.3f}, reference {reference:.3f}" if name == "forget_nll" else on_record
+    shown = bench("show", name, "--results", tmp_path)
+    assert (shown.code, shown.err) == (0, "")
+    lines = shown.out.splitlines()
+    assert lines[0] == f"{name}  (headline, measured of every method, version 1)"
+    assert said in lines
+    assert [line.split(":")[0] for line in lines[4:8]] == ["unit", "range", "direction", "source"]
+    assert (lines[-1] == expected) if expected else not any(str(tmp_path) in line for line in lines)
+    assert complaint("show", name, "--results", "nowhere").startswith("nowhere: no such results folder")
 
 
 def test_a_new_method_is_written_once_and_checked(bench: Callable[..., Said], complaint: Callable[..., str]) -> None:

@@ -57,6 +57,17 @@ def test_every_document_is_as_counted_token_by_token(tiny_lm: Models) -> None:
     assert_same(by_document(lm, text_of(lm, given)), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_measuring_changes_neither_weights_nor_precision(dtype: torch.dtype, tiny_lm: Models) -> None:
+    lm = tiny_lm()
+    lm.model.to(dtype)  # type: ignore[arg-type]
+    before = {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}
+    measure(lm, {"forget": text_of(lm, documents("retain", 3))})
+    after = lm.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(after[name].dtype == tensor.dtype and torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
 def test_top1_counts_the_most_likely_token_by_hand(tiny_lm: Models) -> None:
     lm = tiny_lm()
     logits = torch.zeros(2, 5, 300)

@@ -12,6 +12,7 @@ from benchmark.meta.judging import Overall, Qualities, barriers, on_tasks, overa
 from benchmark.meta.quantities import HEADLINE, untried
 from benchmark.meta.record import Card, Trial, Tried, find, read_all, write
 from benchmark.meta.report import report
+from benchmark.meta.trials import design_for
 from benchmark.meta.verdict import ranked, verdict
 from benchmark.record import MetricValue, Protocol
 
@@ -46,10 +47,10 @@ def tried(trial: Trial, knowledge: float, metrics: dict[str, Metric] = METRICS, 
     )
 
 
-def trial_of(task: str, metrics: dict[str, Metric] = METRICS, bump: float = 1.0) -> list[Tried]:
+def trial_of(task: str, metrics: dict[str, Metric] = METRICS, bump: float = 1.0, seeds: int = 2) -> list[Tried]:
     """Every model of a task; the loss between reference and target rises by `bump`."""
     own, records = f"without-{task}", []
-    for seed in (0, 1):
+    for seed in range(seeds):
         for model, knowledge in (("target", 1.0), ("without-else", 1.0), (own, 0.0)):
             records.append(tried(Trial(task=task, model=model, seed=seed, knows=bool(knowledge)), knowledge, metrics))
         made: list[tuple[Trial, float, float]] = [
@@ -84,6 +85,11 @@ def test_steadiness_under_quantisation_and_relearning() -> None:
     assert oracle.relearned == pytest.approx(1 - 0.3 / 0.5)
 
 
+def test_what_nothing_moves_is_not_steady() -> None:
+    constant = of(trial_of("books"), "constant", "books")
+    assert (constant.quantised, constant.relearned) == (None, None)
+
+
 def test_attacks_are_not_attacked() -> None:
     records = [
         each.model_copy(update={"cards": {"oracle": Card(axis="robustness", knows="higher", version=1)}}) for each in trial_of("books")
@@ -101,6 +107,17 @@ def test_seeds_that_differ_are_noise() -> None:
     assert 0.8 < found.repeatability < 1
 
 
+def test_three_seeds() -> None:
+    # knowledge + 0.2 seed: the variance of 0, 0.2 and 0.4 is 0.04
+    records = trial_of("books", seeds=3)
+    found = of(records, HEADLINE, "books")
+    assert found.seed_noise == pytest.approx(0.2)
+    assert (found.faithfulness, found.monotonicity) == pytest.approx((1, 1))
+    # from 0.5 to 0.75 of each seed's own zero
+    assert found.quantised == pytest.approx(1 - sum(0.25 / (1.25 + 0.4 * seed) for seed in range(3)) / 3)
+    assert "6 x 3 models a task" in report(records)["metrics.md"].decode()
+
+
 def test_a_value_that_is_missing_takes_no_part_in_any_mean() -> None:
     partly: dict[str, Metric] = {**METRICS, "code": lambda knowledge, seed: None}
     records = trial_of("books", partly) + trial_of("github", {**METRICS, "code": METRICS["oracle"]})
@@ -111,6 +128,29 @@ def test_a_value_that_is_missing_takes_no_part_in_any_mean() -> None:
     assert found is not None
     assert "code" not in found.eligible
     assert "- `code` on books: it does not apply." in report(records)["metrics.md"].decode()
+
+
+def test_a_metric_that_was_not_measured_is_missing_on_every_task_on_record() -> None:
+    records = trial_of("arxiv", {**METRICS, "late": METRICS["oracle"]}) + trial_of("books") + trial_of("github")
+    records[0] = tried(records[0].trial, 1.0)
+    said = report(records, lab_tasks=["arxiv", "books", "github"])["metrics.md"].decode()
+    assert "- `late` on arxiv, books, github: not measured." in said
+    assert "not on record" not in said
+    assert of(records, "late", "books") == Qualities(*[None] * 8)
+
+
+def test_tasks_of_the_lab_that_are_not_on_record_are_named() -> None:
+    said = report(trial_of("books"), lab_tasks=["arxiv", "books", "books-domain"])["metrics.md"].decode()
+    assert "- Tasks of the lab that are not on record: arxiv, books-domain." in said
+    assert "By the rule below, on 1 of the lab's 3 tasks, the best headline is **oracle**" in said
+    assert "a value of every model on every task on record, the one" in said
+
+
+def test_the_pairs_behind_faithfulness_are_counted() -> None:
+    books = trial_of("books")
+    assert "one that does not: 4 x 2 models a task. The" in report(books)["metrics.md"].decode()
+    fewer = [each for each in trial_of("github") if each.trial.model != "without-else"]
+    assert "one that does not: 4 x 2 on books, 2 x 2 on github. The" in report(books + fewer)["metrics.md"].decode()
 
 
 def test_one_missing_model_is_enough_to_have_no_faithfulness() -> None:
@@ -182,7 +222,8 @@ def test_the_report_is_a_function_of_the_records() -> None:
 
 @pytest.mark.parametrize("folder", [file.parent for file in sorted(RESULTS.glob("*/metrics.md"))], ids=lambda folder: folder.name)
 def test_what_is_published_is_what_the_records_say(folder: Path) -> None:
-    for name, content in report(read_all(folder), untried()).items():
+    lab_tasks = design_for(folder.name, None, [], quick=False, scratch=False).lab_tasks
+    for name, content in report(read_all(folder), untried(), lab_tasks).items():
         assert (folder / name).read_bytes() == content
 
 

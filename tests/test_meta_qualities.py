@@ -8,7 +8,7 @@ import random
 import pytest
 from scipy.stats import rankdata
 
-from benchmark.meta.qualities import barrier, faithfulness, monotonicity, repeatability, seed_noise, steadiness
+from benchmark.meta.qualities import barrier, faithfulness, monotonicity, repeatability, seed_noise, under_quantisation, under_relearning
 
 
 def test_faithfulness_of_a_metric_that_always_tells_of_one_that_says_nothing_and_of_one_that_is_always_wrong() -> None:
@@ -81,13 +81,25 @@ def test_seed_noise_is_the_pooled_deviation_over_the_gap() -> None:
     assert seed_noise([[1.0, 3.0], [2.0, 2.0]], [1.0, 3.0], [2.0, 2.0]) is None
 
 
-def test_steadiness() -> None:
-    assert steadiness(3.0, 3.0) == 1.0
-    assert steadiness(1.0, 3.0) == 0.5
-    assert steadiness(-1.0, -3.0) == 0.5
-    assert steadiness(1.0, -3.0) == 0.0
-    assert steadiness(0.0, 2.0) == 0.0
-    assert steadiness(0.0, 0.0) == 1.0
+def test_q_is_how_little_quantisation_changes() -> None:
+    assert under_quantisation(1.0, 3.0) == 0.5
+    assert under_quantisation(-1.0, -3.0) == 0.5
+    assert under_quantisation(1.0, -3.0) == 0.0
+    assert under_quantisation(0.0, 2.0) == 0.0
+
+
+def test_r_is_how_alike_two_changes_are() -> None:
+    assert under_relearning(3.0, 3.0) == 1.0
+    assert under_relearning(3.0, 1.0) == 0.5
+    assert under_relearning(1.0, -3.0) == 0.0
+
+
+def test_q_and_r_have_no_value_where_nothing_moved() -> None:
+    # an AUC of 1 before and after; the reference's a pair further, or not
+    assert under_quantisation(1.0, 1.0) is None
+    assert under_quantisation(0.0, 0.0) is None
+    for changes in ((0.0, 0.0), (0.0, 1 / 36), (1 / 36, 0.0)):
+        assert under_relearning(*changes) is None
 
 
 def test_barrier_is_the_highest_rise_above_the_straight_line() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import TINY_RECIPE
+from transformers import PreTrainedModel
 
-from benchmark import cli, registry
+from benchmark import LanguageModel, cli, registry
 from benchmark.corpus import load_corpus
 from benchmark.errors import InputError
+from benchmark.lab import MANIFEST, read_lab
 from benchmark.lab.make import make_lab
 from benchmark.loading import ON_CPU
 from benchmark.losses import cross_entropy
@@ -95,6 +99,10 @@ def workshop(asks: Design, effort: Effort, out: Path, task: str = "books") -> Wo
     return Workshop(task, asks.lab(0), asks.splits(task), yardstick.texts, effort, out)
 
 
+def same(first: LanguageModel, second: LanguageModel) -> bool:
+    return all(torch.equal(tensor, tensors(second.model)[name]) for name, tensor in tensors(first.model).items())
+
+
 def names(asks: Design, tasks: tuple[str, ...] = TASKS) -> list[str]:
     return [trial.name for part in trials(asks, tasks) for trial in part]
 
@@ -136,7 +144,7 @@ def test_a_trial_from_beginning_to_end(asks: Design, tmp_path: Path) -> None:
         "constant": 0.5,
         "inverted": 0.0,
     }
-    assert found["constant"].quantised == found["constant"].relearned == 1.0
+    assert found["constant"].quantised is found["constant"].relearned is None
     for each in records:
         assert each.nll["forget"] == each.values["forget_nll"].agg_value or each.trial.treatment == "interpolated"
 
@@ -186,7 +194,7 @@ def test_models_are_the_same_each_time(asks: Design, tmp_path: Path, treatment: 
     models = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        models.append(tensors(workshop(asks, asks.effort, tmp_path).make(trial).model))
+        models.append(tensors(workshop(asks, asks.effort, tmp_path).make(trial, identity(asks, trial)).model))
     assert all(torch.equal(tensor, models[1][name]) for name, tensor in models[0].items())
     untouched = tensors(load_model(asks.lab(0) / trial.model).model)
     assert not all(torch.equal(tensor, models[0][name]) for name, tensor in untouched.items())
@@ -209,12 +217,52 @@ def test_who_is_taught_more_knows_more(asks: Design, tmp_path: Path) -> None:
 
 def test_trained_from_scratch_once(asks: Design, tmp_path: Path) -> None:
     trial = Trial(task="books", model="without-books", seed=0, treatment="scratch", share=0.5)
-    first = workshop(asks, asks.effort, tmp_path).make(trial)
-    file = tmp_path / trial.name / "model.safetensors"
+    of = identity(asks, trial)
+    first = workshop(asks, asks.effort, tmp_path).make(trial, of)
+    (file,) = tmp_path.glob("*/model.safetensors")
     made = file.stat().st_mtime_ns
-    again = workshop(asks, asks.effort, tmp_path).make(trial)
+    again = workshop(asks, asks.effort, tmp_path).make(trial, of)
     assert file.stat().st_mtime_ns == made
-    assert all(torch.equal(tensor, tensors(again.model)[name]) for name, tensor in tensors(first.model).items())
+    assert same(first, again)
+
+
+def test_trained_from_scratch_again_once_the_lab_is(asks: Design, tmp_path: Path) -> None:
+    trial = Trial(task="books", model="without-books", seed=0, treatment="scratch", share=0.5)
+    retrained = tmp_path / "retrained"
+    shutil.copytree(asks.lab(0), retrained)
+    lab = read_lab(retrained).model_copy(update={"recipe": read_lab(asks.lab(1)).recipe})  # as if from the other training's seed
+    (retrained / MANIFEST).write_text(lab.model_dump_json())
+    shutil.copytree(asks.lab(1) / "without-books", retrained / "without-books", dirs_exist_ok=True)
+    designs = asks, design_for(str(retrained), asks.data, list(asks.plugins), quick=True, scratch=False)
+    made = [workshop(design, design.effort, tmp_path / "kept").make(trial, identity(design, trial)) for design in designs]
+    assert len(list((tmp_path / "kept").glob(f"{trial.name}--*"))) == 2
+    assert not same(*made)
+
+
+def test_a_training_that_was_broken_off_is_not_taken_for_a_model(asks: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Trial(task="books", model="without-books", seed=0, treatment="scratch", share=0.5)
+    make = partial(workshop(asks, asks.effort, tmp_path).make, trial, identity(asks, trial))
+
+    def broken_off(model: PreTrainedModel, folder: Path) -> None:
+        model.config.save_pretrained(folder)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PreTrainedModel, "save_pretrained", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            make()
+    assert same(make(), make())
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_every_seed_is_held_against_another_and_every_seed_is_held_against(asks: Design, seeds: int) -> None:
+    lab = asks.source.lab
+    assert lab is not None
+    design = dataclasses.replace(asks, source=dataclasses.replace(asks.source, lab=lab.model_copy(update={"seeds": seeds})))
+    others = [design.other(seed) for seed in range(seeds)]
+    assert all(seed != other for seed, other in enumerate(others))
+    assert sorted(others) == list(range(seeds))
+    assert {trial.seed for part in trials(design, ["books"]) for trial in part} == set(range(seeds))
 
 
 def test_what_is_tried(plugin: Path) -> None:

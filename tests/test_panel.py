@@ -80,6 +80,7 @@ class TestAsked:
         ("asked", "said"),
         [
             ("exact_memorisation", "unknown metric 'exact_memorisation'; did you mean 'exact_memorization'?"),
+            ("mia_loss,forget_score", "--panel mia_loss,forget_score: forget_score is measured of every method; leave it out"),
             (" , ", "--panel: no metric named; give core, full, none or names from `bench list metrics`"),
             ("none,core", "--panel none,core: none with something else; give one or the other"),
         ],

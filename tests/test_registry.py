@@ -200,6 +200,14 @@ def test_a_plugin_file_that_is_not_there_or_not_python(tmp_path: Path) -> None:
         registry.load_plugin(tmp_path / "text")
 
 
+def test_a_metric_is_not_named_like_a_quantity_of_the_headline(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    card = "name='forget_score', axis='utility', summary='', unit='', low=None, high=None, knows='neither', source='', measure=print"
+    file.write_text(f"from benchmark.metric import Metric\nMINE = Metric({card})\n")
+    with pytest.raises(InputError, match=r"metric 'forget_score' of .* is named like a quantity of the headline; choose another name"):
+        registry.load_plugin(file)
+
+
 def test_a_plugin_file_may_bring_tasks(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     task = "from pathlib import Path\nfrom benchmark import Task\nMINE = Task('{}', 'mine', 'documents', 'forget mine', Path('data'))\n"

@@ -19,7 +19,7 @@ def list_(
     plugin: Plugins = [],  # noqa: B006
 ) -> int:
     """List what can be named: methods, tasks, models or metrics, a line each."""
-    from benchmark import registry, source
+    from benchmark import headline, registry, source
     from benchmark.text.sources import texts
 
     for path in plugin:
@@ -29,7 +29,8 @@ def list_(
     elif what == "tasks":
         lines = [(name, task.description) for text in (None, *texts()[1:]) for name, task in registry.tasks(text).items()]
     elif what == "metrics":
-        lines = [
+        lines = [(name, f"{headline.AXIS:<10}  {'':<4}  {quantity.summary}") for name, quantity in headline.QUANTITIES.items()]
+        lines += [
             (name, f"{metric.axis:<10}  {'core' if metric.core else 'full'}  {metric.summary}")
             for name, metric in registry.metrics().items()
         ]
@@ -64,19 +65,20 @@ def show(
     """Show what a method does, where it comes from, and its hyper-parameters; or how to read a metric, and what it gave."""
     import inspect
 
-    from benchmark import registry
-    from benchmark.describe import card, describe_fields
+    from benchmark import headline, registry
+    from benchmark.describe import card, describe_fields, headline_card
     from benchmark.errors import unknown_name
 
     for path in plugin:
         registry.load_plugin(path)
-    if name in registry.metrics():
+    if name in headline.QUANTITIES or name in registry.metrics():
         on_record = [*_on_record(name, results)]  # first, as it may be refused
-        for line in (*card(registry.metric(name)), *on_record):
+        shown = headline_card(headline.QUANTITIES[name]) if name in headline.QUANTITIES else card(registry.metric(name))
+        for line in (*shown, *on_record):
             out.print(line, markup=False, soft_wrap=True)
         return 0
     if name not in registry.methods():
-        raise unknown_name("method or metric", name, [*registry.methods(), *registry.metrics()])
+        raise unknown_name("method or metric", name, [*registry.methods(), *headline.QUANTITIES, *registry.metrics()])
     entry = registry.method(name)
     out.print(f"{entry.name}  ({entry.origin})\n", markup=False, soft_wrap=True)
     out.print(inspect.getdoc(entry.cls) or "", markup=False, soft_wrap=True)
@@ -90,13 +92,16 @@ def _on_record(metric: str, results: Path | None) -> Iterator[str]:
     """What a metric gave for target and reference where a board was run."""
     from benchmark import store
     from benchmark.errors import InputError
-    from benchmark.leaderboard.panel_values import told_values
+    from benchmark.headline import QUANTITIES
+    from benchmark.leaderboard.panel_values import told_headline, told_values
     from benchmark.leaderboard.rows import ORIGINAL
 
     folder = results or PUBLISHED
     if results is not None and not results.is_dir():
         raise InputError(f"{results}: no such results folder; `bench run` makes one")
-    lines = told_values(metric, store.read_all(folder, ORIGINAL))
+    if metric in QUANTITIES and QUANTITIES[metric].target is not None:
+        return  # by construction
+    lines = (told_headline if metric in QUANTITIES else told_values)(metric, store.read_all(folder, ORIGINAL))
     if lines:
         yield f"\nin {folder}, at the untouched model and the reference:"
         yield from (f"  {line}" for line in lines)

@@ -55,7 +55,7 @@ def meta(
     if todo:
         with progress.counted(count, err) as told:
             run.run(todo, jobs or os.cpu_count() or 1, lambda trial: told(trial.name))
-    files = report(record.read_all(folder), quantities.untried())
+    files = report(record.read_all(folder), quantities.untried(), design.lab_tasks)
     for name, content in files.items():
         store.write_file(folder / name, content)
     out.print(files["metrics.md"].decode(), markup=False, soft_wrap=True)

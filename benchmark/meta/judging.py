@@ -25,9 +25,9 @@ class Qualities:
     repeatability: float | None
     seed_noise: float | None
     quantised: float | None
-    """Steadiness (Q) of the unlearned model's value under 4 bits."""
+    """Q, under 4 bits; None as well where nothing moved."""
     relearned: float | None
-    """Steadiness (R) of the change under relearning, unlearned model against reference."""
+    """R, under training on text to be kept; None as well where the unlearned model or the reference did not move."""
 
 
 QUALITIES = tuple(field.name for field in fields(Qualities))
@@ -53,7 +53,7 @@ class Overall:
     card: Card
     tasks: int
     of: int
-    """Tasks that it was tried on."""
+    """Tasks on record."""
     documents: float | None
     """Mean faithfulness over the tasks where documents are to be forgotten."""
     domains: float | None
@@ -63,11 +63,12 @@ class Overall:
 
 
 def on_tasks(records: Sequence[Tried]) -> list[OnTask]:
-    """Every metric on every task, in the order of the records."""
+    """Every metric on every task, measured there or not, in the order of the records."""
+    cards = _cards(records)
     by_task: dict[str, list[Tried]] = {}
     for tried in records:
         by_task.setdefault(tried.trial.task, []).append(tried)
-    return [_on_task(metric, card, of_task) for of_task in by_task.values() for metric, card in _cards(of_task).items()]
+    return [_on_task(metric, card, of_task) for of_task in by_task.values() for metric, card in cards.items()]
 
 
 def overall(records: Sequence[Tried]) -> list[Overall]:
@@ -145,12 +146,12 @@ def _on_task(metric: str, card: Card, records: Sequence[Tried]) -> OnTask:
 
     def quantised(seed: int) -> float | None:
         found = _all([values.of(made, TARGET, seed) for made in ("unlearned", "unlearned-quantised")])
-        return qualities.steadiness(found[0], found[1]) if found else None
+        return qualities.under_quantisation(found[0], found[1]) if found else None
 
     def relearned(seed: int) -> float | None:
         made = [("unlearned", TARGET), ("unlearned-relearned", TARGET), ("none", values.reference), ("relearned", values.reference)]
         found = _all([values.of(treatment, model, seed) for treatment, model in made])  # type: ignore[arg-type]
-        return qualities.steadiness(found[1] - found[0], found[3] - found[2]) if found else None
+        return qualities.under_relearning(found[1] - found[0], found[3] - found[2]) if found else None
 
     return OnTask(
         metric=metric,

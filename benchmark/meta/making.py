@@ -44,8 +44,13 @@ class Workshop:
     store: Path
     """Where models that were trained from scratch are kept."""
 
-    def make(self, trial: Trial) -> LanguageModel:
-        """The model of a trial, the same bit for bit each time."""
+    def make(self, trial: Trial, identity: str) -> LanguageModel:
+        """The model of a trial, the same bit for bit each time.
+
+        Args:
+            trial: of the task and seed of this workshop.
+            identity: of all that decides it (`benchmark.meta.trials.identity`); what is kept is found by it again.
+        """
         match trial.treatment:
             case "none":
                 return load_model(self.lab / trial.model)
@@ -57,7 +62,7 @@ class Workshop:
                 return self.taught(trial.share)
             case "scratch":
                 assert trial.share is not None
-                return self.from_scratch(trial.share, self.store / trial.name)
+                return self.from_scratch(trial.share, self.store / f"{trial.name}--{identity[:16]}")
             case "unlearned":
                 return self.unlearned
             case "unlearned-quantised":
@@ -103,13 +108,18 @@ class Workshop:
         return lm
 
     def from_scratch(self, share: float, folder: Path) -> LanguageModel:
-        """A model trained as the lab's are, on the documents of the reference and a share of those that it did without."""
-        if not (folder / "config.json").is_file():
+        """A model trained as the lab's are, on the documents of the reference and a share of those that it did without.
+
+        It is kept in the folder, which is there whole or not at all.
+        """
+        if not folder.is_dir():
+            unfinished = folder.with_name(f".{folder.name}")
             tokenizer = PreTrainedTokenizerFast.from_pretrained(reference_folder(self.lab, self.task))
             recipe = Recipe(**read_lab(self.lab).recipe)  # type: ignore[arg-type]  # JSON's numbers are the recipe's own
             model = train_model(documents(self.splits, share), tokenizer, recipe)
-            tokenizer.save_pretrained(folder)
-            model.bfloat16().save_pretrained(folder)
+            tokenizer.save_pretrained(unfinished)
+            model.bfloat16().save_pretrained(unfinished)
+            unfinished.rename(folder)
         return load_model(folder)
 
     def _reference(self) -> LanguageModel:

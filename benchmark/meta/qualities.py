@@ -82,15 +82,26 @@ def seed_noise(values: Sequence[Sequence[float]], target: Sequence[float], refer
     return within / gap if gap else None
 
 
-def steadiness(first: float, second: float) -> float:
-    """1 - |a - b| / (|a| + |b|), in [0, 1]: 1 where the two are equal, 0 where they differ in sign or one of them is 0.
+def under_quantisation(before: float, after: float) -> float | None:
+    """Q: how little of an unlearned model's value rounding its weights changes, by `_alike`.
 
-    Of a metric before and after quantisation it is Q, of its changes under relearning on the unlearned and on the reference model R:
-    OpenUnlearning's meta-evaluation (arXiv:2506.12618) in the symmetric form of the Unlearning Depth Score's. Where both are 0, nothing
-    moved: 1.
+    OpenUnlearning's meta-evaluation (arXiv:2506.12618) in the symmetric form of the Unlearning Depth Score's.
+
+    Returns:
+        None where nothing moved: what stands at the end of its scale, or is counted in few steps, would seem as steady as can be.
     """
-    size = abs(first) + abs(second)
-    return 1 - abs(first - second) / size if size else 1.0
+    return _alike(before, after) if before != after else None
+
+
+def under_relearning(unlearned: float, reference: float) -> float | None:
+    """R: how alike the changes are that training makes to the unlearned model's value and to the reference's, by `_alike`.
+
+    From the same sources as Q.
+
+    Returns:
+        None where either did not move: beside a change of nothing every other is infinitely large, and nothing is like nothing.
+    """
+    return _alike(unlearned, reference) if unlearned and reference else None
 
 
 def barrier(losses: Sequence[float]) -> float:
@@ -106,3 +117,8 @@ def _signed(values: Sequence[float], knows: Knows) -> np.ndarray[tuple[int], np.
     """Turned so that higher is knowing."""
     each: np.ndarray[tuple[int], np.dtype[np.float64]] = np.asarray(values, dtype=np.float64)
     return each if knows == "higher" else -each
+
+
+def _alike(first: float, second: float) -> float:
+    """1 - |a - b| / (|a| + |b|), in [0, 1]: 1 where the two are equal, 0 where they differ in sign or one of them is 0; not both."""
+    return 1 - abs(first - second) / (abs(first) + abs(second))

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from benchmark import panel, registry
+from benchmark import headline, panel, registry
 from benchmark.errors import InputError, unknown_name
+from benchmark.headline import HeadlineQuantity
 from benchmark.measure import Diverged, measure
 from benchmark.meta.record import Card
+from benchmark.metric import Metric
 from benchmark.model import LanguageModel, load_model
 from benchmark.record import MetricValue
 from benchmark.yardstick import Yardstick
 
-HEADLINE = "forget_nll"
+HEADLINE = headline.FORGET_NLL.name
 """The quantity that the board's headline, the forget score, is made from."""
 
 ALL = "all"
+
+
+Measure = Callable[[Yardstick, LanguageModel], MetricValue]
 
 
 @dataclass(frozen=True)
@@ -25,35 +30,37 @@ class Quantity:
 
     name: str
     card: Card
-    measure: Callable[[Yardstick, LanguageModel], MetricValue] | None = None
+    measure: Measure | None = None
     """None: it is a metric of the panel, and measured there."""
 
 
 def _forget_nll(yardstick: Yardstick, lm: LanguageModel) -> MetricValue:
-    """Mean token NLL on the test half of the forget set, nats."""
     return MetricValue(agg_value=measure(lm, {"forget": yardstick.evaluation.test["forget"]})["forget"].mean_nll)
 
 
 def _reference_distance(yardstick: Yardstick, lm: LanguageModel) -> MetricValue:
-    """Jensen-Shannon distance to the yardstick's reference on the test half of the forget set, bits a token."""
+    """From the yardstick's reference."""
     if yardstick.reference is None:
         return MetricValue(agg_value=None, reason="there is no reference model")
     return MetricValue(agg_value=yardstick.evaluation.distances(lm, load_model(yardstick.reference))["forget"])
 
 
-HEADLINE_QUANTITIES = (
-    Quantity(HEADLINE, Card(axis="headline", knows="lower", version=1), _forget_nll),
-    Quantity("reference_distance", Card(axis="headline", knows="higher", version=1), _reference_distance),
-)
+MEASURED = {HEADLINE: _forget_nll, headline.REFERENCE_DISTANCE.name: _reference_distance}
+"""How the headline's quantities are measured that tell what a model knows and are not made from others."""
 
 
 def quantities() -> dict[str, Quantity]:
     """All that can be tried, the headline's first."""
-    found = {quantity.name: quantity for quantity in HEADLINE_QUANTITIES}
-    for metric in registry.metrics().values():
+    found = {name: _quantity(headline.QUANTITIES[name], headline.AXIS, measure) for name, measure in MEASURED.items()}
+    for name, metric in registry.metrics().items():
         if metric.axis != "validity" and metric.knows != "neither":
-            found[metric.name] = Quantity(metric.name, Card(axis=metric.axis, knows=metric.knows, version=metric.version))
+            found[name] = _quantity(metric, metric.axis)
     return found
+
+
+def _quantity(of: Metric | HeadlineQuantity, axis: str, measure: Measure | None = None) -> Quantity:
+    assert of.knows != "neither"
+    return Quantity(of.name, Card(axis=axis, knows=of.knows, version=of.version), measure)
 
 
 def untried() -> list[str]:
@@ -87,7 +94,7 @@ def measured(chosen: Mapping[str, Quantity], yardstick: Yardstick, lm: LanguageM
     return {name: MetricValue(agg_value=value.agg_value, reason=value.reason) for name, value in found.items()}
 
 
-def _own(measure: Callable[[Yardstick, LanguageModel], MetricValue], yardstick: Yardstick, lm: LanguageModel) -> MetricValue:
+def _own(measure: Measure, yardstick: Yardstick, lm: LanguageModel) -> MetricValue:
     try:
         return measure(yardstick, lm)
     except Diverged as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import pandas as pd
@@ -32,14 +32,18 @@ COLUMNS = (
 LEGEND = (
     "**faithfulness**: how often a model that was trained on the forget documents lies on the knowing side of one that was not, over all"
     " pairs of lab models of which that can be said, signed as the metric's card says (area under the ROC curve; 0.5: says nothing,"
-    " 0: always wrong); the mean over tasks, and over those where documents and where a domain is to be forgotten.",
+    " 0: always wrong); the mean over tasks, and over those where documents and where a domain is to be forgotten. Pairs of a model that"
+    " knows and one that does not: {pairs}. The models of one training seed share their initial weights and most of their text, so the"
+    " pairs are far from independent, and no interval is given.",
     "**monotonicity**: Kendall's tau between the metric and the share of the forget documents that the reference was taught by a short"
     " fine-tuning, mixed with text to be kept; every share gives as much text.",
     "**repeatability**: intraclass correlation ICC(1,1) of the lab's models over training seeds (1: seeds make no difference);"
     " **seed noise**: the standard deviation over seeds, as a share of the distance between target and reference.",
     "**Q**: 1 - |a - b| / (|a| + |b|) of the value of an unlearned model before and after rounding its weights to 4 bits; **R**: the same"
     " of the changes that training on text to be kept makes to the unlearned model and to the reference. The form depends on where a"
-    " metric has its zero, so Q and R are read within a metric's kind; their harmonic mean, which OpenUnlearning ranks by, is not taken.",
+    " metric has its zero, so Q and R are read within a metric's kind; their harmonic mean, which OpenUnlearning ranks by, is not taken."
+    " There is no value, a dash, where on some task and seed nothing moved at all (of R: on one side or on both), as an AUC that stays"
+    " at 1: that shows no steadiness, only that there was nothing to compare.",
 )
 
 PREAMBLE = (
@@ -56,30 +60,33 @@ SCRATCH = (
 )
 
 
-def report(records: Sequence[Tried], untried: Sequence[str] = ()) -> dict[str, bytes]:
+def report(records: Sequence[Tried], untried: Sequence[str] = (), lab_tasks: Sequence[str] = ()) -> dict[str, bytes]:
     """The content of every file by its name.
 
     Args:
         records: of all trials; at least one.
         untried: metrics that there is nothing to try of.
+        lab_tasks: those that the lab has references for.
 
     Raises:
         InputError: the records were not measured alike.
     """
     check_alike(records)
-    lines = ranked(overall(records))
-    parts = ["# Metrics on trial", PREAMBLE, _sentence(lines), f"The rule: {RULE}.", table_text(_table(lines)).rstrip()]
-    parts += [f"- {line}" for line in LEGEND]
-    parts += ["## The models", *_models(records), "## What is missing", *_missing(records, untried)]
+    lines, pools = ranked(overall(records)), _pools(records)
+    absent = [task for task in lab_tasks if task not in pools]
+    parts = ["# Metrics on trial", PREAMBLE, _sentence(lines, absent), f"The rule: {RULE}.", table_text(_table(lines)).rstrip()]
+    parts += [f"- {line}".replace("{pairs}", _pairs(pools)) for line in LEGEND]
+    parts += ["## The models", *_models(records), "## What is missing", *_missing(records, untried, absent)]
     return {"metrics.md": ("\n\n".join(parts) + "\n").encode(), "metrics.csv": _csv(records)}
 
 
-def _sentence(lines: Sequence[Overall]) -> str:
+def _sentence(lines: Sequence[Overall], absent: Sequence[str]) -> str:
     found = verdict(lines)
     if found is None:
-        return "No metric has a value of every model on every task: there is no verdict."
+        return "No metric has a value of every model on every task on record: there is no verdict."
     by_name = {line.metric: line for line in lines}
-    best = f"By the rule below the best headline is **{found.best}** ({_figures(by_name[found.best])})"
+    of = f", on {lines[0].of} of the lab's {lines[0].of + len(absent)} tasks," if absent else ""
+    best = f"By the rule below{of} the best headline is **{found.best}** ({_figures(by_name[found.best])})"
     if found.best == HEADLINE:
         said = f"{best}, which is the present one."
     elif HEADLINE in found.eligible:
@@ -110,11 +117,7 @@ def _table(lines: Sequence[Overall]) -> Table:
 
 
 def _models(records: Sequence[Tried]) -> Iterator[str]:
-    pools = {
-        task: [sum(1 for tried in records if tried.trial.task == task and tried.trial.knows is knows) for knows in (True, False)]
-        for task in dict.fromkeys(tried.trial.task for tried in records)
-    }
-    counts = "; ".join(f"{task} {known} and {ignorant}" for task, (known, ignorant) in pools.items())
+    counts = "; ".join(f"{task} {known} and {ignorant}" for task, (known, ignorant) in _pools(records).items())
     yield f"Lab models that know the forget documents, and that do not, by task: {counts}."
     if heights := barriers(records):
         rises = ", ".join(f"{task} {height:.2f}" for task, height in heights.items())
@@ -126,12 +129,30 @@ def _models(records: Sequence[Tried]) -> Iterator[str]:
         yield SCRATCH
 
 
+def _pools(records: Sequence[Tried]) -> dict[str, tuple[int, int]]:
+    """How many models know and how many do not, by task."""
+    found = {}
+    for task in dict.fromkeys(tried.trial.task for tried in records):
+        known = [tried.trial.knows for tried in records if tried.trial.task == task]
+        found[task] = known.count(True), known.count(False)
+    return found
+
+
+def _pairs(pools: Mapping[str, tuple[int, int]]) -> str:
+    """As in `10 x 4 models a task`, or by task where they differ."""
+    if len(set(pools.values())) == 1:
+        return "{} x {} models a task".format(*next(iter(pools.values())))
+    return ", ".join(f"{known} x {ignorant} on {task}" for task, (known, ignorant) in pools.items())
+
+
 def _graded(records: Sequence[Tried]) -> bool:
     return any(each.qualities.interpolated is not None for each in on_tasks(records))
 
 
-def _missing(records: Sequence[Tried], untried: Sequence[str]) -> Iterator[str]:
+def _missing(records: Sequence[Tried], untried: Sequence[str], absent: Sequence[str]) -> Iterator[str]:
     lines = []
+    if absent:
+        lines.append(f"- Tasks of the lab that are not on record: {', '.join(absent)}.")
     if untried:
         lines.append(f"- Not tried, as they say nothing of what a model knows: {', '.join(f'`{name}`' for name in untried)}.")
     lines.append("- Metrics of the axis robustness have no Q and R: they quantise or relearn themselves.")

@@ -103,7 +103,8 @@ def _run(part: Part) -> Iterator[Trial]:
     workshop = Workshop(task, design.lab(seed), design.splits(task), yardstick.texts, design.effort, part.out / FOLDER / "scratch")
     reason = _no_grades(workshop, yardstick) if part.trials[0].treatment == "interpolated" else None
     for trial, lacking in zip(part.trials, part.lacking, strict=True):
-        lm = workshop.make(trial)
+        of = identity(design, trial)
+        lm = workshop.make(trial, of)
         chosen = asked(lacking)
         if reason is None:
             values = measured(chosen, yardstick, lm)
@@ -113,7 +114,7 @@ def _run(part: Part) -> Iterator[Trial]:
         tried = Tried(
             trial=trial,
             removes=yardstick.evaluation.removes,
-            identity=identity(design, trial),
+            identity=of,
             protocol=design.protocol,
             nll=_nll(lm, yardstick),
             values=values,

@@ -11,8 +11,8 @@ DECIMALS = 2
 """Differences beyond these decimals of faithfulness and monotonicity count as none: a task has a few dozen pairs of models."""
 
 RULE = (
-    "of the metrics that have a value of every model on every task, the one of highest mean faithfulness; among those equal in it to two"
-    " decimals, the one of highest monotonicity along the shares taught; among those equal in both, the one of least seed noise"
+    "of the metrics that have a value of every model on every task on record, the one of highest mean faithfulness; among those equal in"
+    " it to two decimals, the one of highest monotonicity along the shares taught; among those equal in both, the one of least seed noise"
 )
 
 
