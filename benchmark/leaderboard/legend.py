@@ -34,8 +34,10 @@ RANKS = (
 )
 MARKS = (
     f"{ABOVE}: damage on test is above the budget. {FAR_ABOVE}: it is more than {INADMISSIBLE:g} times the budget. {HIDING}: caught as"
-    f" {' or '.join(sorted(DISQUALIFYING))}, the text is still inside. In means and ranks a run with {FAR_ABOVE} or {HIDING} counts as 0,"
-    " what doing nothing scores, or as its own score if that is lower. Of several runs one is enough for the mark"
+    f" {' or '.join(sorted(DISQUALIFYING))}, the text is still inside: models are looked into at the headline point alone, and a method"
+    " that is caught there is believed at no other strength, so that it has the mark at every budget at which it takes a step. In means"
+    f" and ranks a run with {FAR_ABOVE} or {HIDING} counts as 0, what doing nothing scores, or as its own score if that is lower. Of"
+    " several runs one is enough for the mark"
 )
 SELECTION = (
     "at each utility budget, the step with the best validation forget score whose validation utility damage is within the budget"
@@ -142,7 +144,8 @@ def reading(board: Board) -> Facts:
         ),
         (
             "Area",
-            f"under the best score attainable within each utility damage up to {largest}, divided by {largest}; from the validation half.",
+            f"under the best score attainable within each utility damage up to {largest}, divided by {largest}; from the validation half."
+            f" A method with {HIDING} has none.",
         ),
         (
             "JS distance",

@@ -80,7 +80,7 @@ class Row:
     cells: tuple[SeedCell, ...] = field(metadata=UNPUBLISHED)
     """What the headline point counts by, by target seed and within it by method seed; none where there is no such score."""
     area: float | None
-    """Under the validation curve, up to the largest budget."""
+    """Under the validation curve, up to the largest budget; None of a method that was caught hiding the text."""
     divergence: float | None
     """Jensen-Shannon distance to the reference on forget at the headline point, bits a token."""
     top1: Mapping[str, float]
@@ -160,6 +160,7 @@ def _row(group: Sequence[Record], label: str, scored: bool, target_seeds: Set[in
     chosen = [(record, record.operating_points[middle]) for record in group] if of_budgets else []
     divergences = [point.divergence["forget"] for _, point in chosen if point.divergence is not None and "forget" in point.divergence]
     curves = tuple(_curve(record.trajectory) for record in group)
+    believed = bool(of_budgets) and scored and not any(point.hiding for point in of_budgets)
     return Row(
         task=first.spec.task,
         method=first.spec.method,
@@ -174,7 +175,7 @@ def _row(group: Sequence[Record], label: str, scored: bool, target_seeds: Set[in
         points=of_budgets,
         headline=of_budgets[middle] if of_budgets else None,
         cells=counted_cells(group, middle, of_budgets[middle].hiding) if of_budgets and scored else (),
-        area=_mean([_area(curve, of_budgets[-1].budget) for curve in curves]) if of_budgets and scored else None,
+        area=_mean([_area(curve, of_budgets[-1].budget) for curve in curves]) if believed else None,
         divergence=_mean(divergences) if chosen and len(divergences) == len(chosen) else None,
         top1=_top1([point for _, point in chosen]),
         max_difference=_mean([_max_difference(curve) for curve in curves]) if of_budgets and first.removes == "domain" else None,
