@@ -6,7 +6,7 @@ from benchmark.leaderboard import Board, formats
 from benchmark.leaderboard.admissible import ABOVE, FAR_ABOVE, HIDING, INADMISSIBLE
 from benchmark.leaderboard.controls import control_facts
 from benchmark.leaderboard.flags import DISQUALIFYING
-from benchmark.leaderboard.rows import SETS
+from benchmark.leaderboard.rows import ORIGINAL, SETS
 from benchmark.leaderboard.task_table import TaskTable
 from benchmark.record import Setting, TextOrigin
 from benchmark.scores import CONFIDENCE, RESAMPLES, Interval
@@ -101,7 +101,21 @@ def task_rules(board: Board, table: TaskTable) -> Facts:
         chosen = "at each utility budget, the step with the largest relative top-1 drop on forget beyond that on retain"
         order = "by max difference" if table.removes == "domain" else "by name"
         facts += [("No score", f"{_unscored(table)}."), ("Chosen", f"{chosen}."), ("Order", f"{order}, without ranks.")]
-    return tuple(facts)
+    return (*facts, *_divergence(table))
+
+
+def _divergence(table: TaskTable) -> Facts:
+    """What the Jensen-Shannon distance cannot tell; nothing where it was not measured."""
+    measured = [ranked.row for ranked in table.rows if ranked.row.divergence is not None]
+    if not measured:
+        return ()
+    untouched = [formats.number(row.divergence, 3) for row in measured if row.method == ORIGINAL]
+    told = (
+        "most of it lies between any two trainings, whatever they saw: on trial, in the lab, it tells models that know the text from models"
+        f" that do not no better than chance. Only values below that of `original`{''.join(f', {value} here,' for value in untouched)} say"
+        " anything."
+    )
+    return (("JS distance", told),)
 
 
 def preamble(board: Board) -> Facts:
@@ -150,7 +164,7 @@ def reading(board: Board) -> Facts:
         (
             "JS distance",
             "Jensen-Shannon distance between the next-token distributions of the unlearned model and the reference on the forget set,"
-            f" bits a token, at the {formats.budget(board.budget)} point; no scalar can game it.",
+            f" bits a token, at the {formats.budget(board.budget)} point; no scalar can game it. Its limits stand with each task.",
         ),
         (
             "Max difference",
