@@ -121,7 +121,26 @@ def test_a_point_that_hides_the_text_is_shown_and_counts_as_nothing_done() -> No
     assert row.headline.score is not None
     assert row.headline.score.value == pytest.approx(0.9)
     assert row.score == Interval(0, 0, 0)
-    assert [point.hiding for point in row.points] == [False, True, False]  # elsewhere nothing was looked at
+    assert [point.mark for point in row.points] == ["§", "§", "§"]  # elsewhere nothing was looked at, and nothing is believed
+    assert [point.counted for point in row.points] == [Interval(0, 0, 0)] * 3
+    assert row.area is None
+
+
+def test_a_point_that_is_no_step_hides_nothing() -> None:
+    made = record(spec("hiding"), ((0.03, 0.9),))  # nothing is within 1 %
+    panels = [{"quantised_int4": scored(of)} for of in (-0.02, -0.01, 0.2)]
+    assert [point.mark for point in row_of(with_panels(made, *panels)).points] == ["", "§", "§"]
+    idle = record(spec("hiding"), ((0.1, 0.9),))  # nor 5 %: what would be caught there is the target
+    row = row_of(with_panels(idle, *panels))
+    assert [point.mark for point in row.points] == ["", "", ""]
+    assert row.area is not None
+
+
+def test_a_caught_method_scores_below_zero_where_it_does() -> None:
+    row = row_of(hiding(), harmed(hiding(seed=1), 0.0, forgetting=3.5))
+    assert row.headline is not None
+    assert row.headline.counted is not None
+    assert row.headline.counted.value == pytest.approx((0 - 1.5) / 2)
 
 
 def test_a_method_caught_with_one_target_is_not_believed_with_another() -> None:

@@ -89,6 +89,9 @@ def test_whoever_hides_the_text_is_caught_and_loses_the_score(built: Board, name
     assert by[0] in panel.rows[name].flags
     assert any(reason.startswith(f"{by[0]} ({by[1]})") for reason in panel.rows[name].reasons)
     assert (score(built, name), headline.mark) == (0, "§")
+    caught = row(built, name)
+    assert all((point.mark, point.counted.value) == ("§", 0) for point in caught.points if point.step and point.counted)
+    assert caught.area is None
 
 
 @pytest.mark.parametrize("name", NO_BETTER_THAN_CONTROLS)

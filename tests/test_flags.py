@@ -202,7 +202,7 @@ class TestDifference:
         assert apart is not None
         assert apart.value == pytest.approx(0.5)
         assert 0 < apart.low < 0.5 < apart.high
-        assert difference(attack(3), attack(3)) == (0.0, 0.0, 0.0)
+        assert difference(attack(3), attack(3)) == pytest.approx((0.0, 0.0, 0.0))
 
     def test_of_other_values_takes_the_intervals_as_independent(self) -> None:
         first = MetricValue(agg_value=5.0, interval=(2.0, 9.0))

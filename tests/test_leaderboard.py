@@ -124,6 +124,20 @@ def test_a_missing_cell_is_never_averaged_over() -> None:
     assert built.overall[-1] == fragile
 
 
+def test_the_legend_of_the_js_distance_says_what_doing_nothing_has() -> None:
+    untouched = original().model_copy(
+        update={
+            "operating_points": tuple(point.model_copy(update={"divergence": {"forget": 0.1684}}) for point in original().operating_points)
+        }
+    )
+    with_original, without = (board([*first, retrained(), record(spec())]) for first in ([untouched], []))
+    facts = [next(dict(section.facts) for section in sections(built) if section.title == "arxiv") for built in (with_original, without)]
+    assert facts[0]["JS distance"].endswith("Only values below that of `original`, 0.168 here, say anything.")
+    assert facts[1]["JS distance"].endswith("Only values below that of `original` say anything.")
+    unmeasured = board([original(kind="approximate"), record(spec(), kind="approximate")])
+    assert all("JS distance" not in dict(section.facts) for section in sections(unmeasured) if section.title == "arxiv")
+
+
 def test_a_task_that_was_not_run_is_a_missing_cell() -> None:
     built = board([original(), original("books"), record(spec("both")), record(spec("both", "books")), record(spec("one"), ((0.04, 0.9),))])
     assert overall_places(built) == [(None, "original"), (1, "both"), (None, "one")]

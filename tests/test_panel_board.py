@@ -19,6 +19,7 @@ from benchmark.leaderboard.markdown import markdown
 from benchmark.leaderboard.page import html
 from benchmark.leaderboard.panel_summary import flagged, summaries
 from benchmark.leaderboard.section import Section, Table
+from benchmark.membership import auc_interval
 from benchmark.record import MetricValue, Panel, Record
 
 TARGET: Panel = {
@@ -68,6 +69,15 @@ def built() -> Board:
     return board([*task("arxiv"), *task("books", hiding=lacking | {"exact_memorization": failed}), *task("github", target=unlike)])
 
 
+def on_second(made: Record, core: tuple[str, ...] | None = None) -> Record:
+    """The same on a second training of the target, measured on the metrics in `core` alone."""
+    assert made.baseline is not None
+    panels = made.baseline.target_panel, made.baseline.reference_panel, made.operating_points[1].panel or {}
+    kept = [{name: value for name, value in panel.items() if core is None or name in core} for panel in panels]
+    spec = made.spec.model_copy(update={"target_seed": 1, "model_fingerprint": "n" * 64})
+    return with_panels(made.model_copy(update={"spec": spec}), *kept, TEXT if core is None else {})
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("run")
@@ -115,24 +125,44 @@ class TestOfATask:
             0
         ].facts
 
-    def test_what_was_asked_with_one_target_seed_alone_is_shown_of_that_one(self) -> None:
-        core = ("exact_memorization",)
-        second = []
-        for made in task("arxiv"):
-            assert made.baseline is not None
-            point = made.operating_points[1]
-            panels = [{name: panel[name] for name in core} for panel in (made.baseline.target_panel, made.baseline.reference_panel)]
-            unlearned = {name: (point.panel or {})[name] for name in core}
-            spec = made.spec.model_copy(update={"target_seed": 1, "model_fingerprint": "n" * 64})
-            second.append(with_panels(made.model_copy(update={"spec": spec}), *panels, unlearned))
-        panel = board([*task("arxiv"), *second]).panel("arxiv")
+    def test_what_was_not_measured_on_every_target_seed_is_missing(self) -> None:
+        built = board([*task("arxiv"), *(on_second(made, core=("exact_memorization",)) for made in task("arxiv"))])
+        panel = built.panel("arxiv")
         assert panel is not None
-        for name, value in (("exact_memorization", 0.4), ("quantised_int4", -0.03)):
-            reading = panel.rows["half"].panel[name]
-            assert reading is not None
-            assert reading.agg_value == pytest.approx(value)
-        assert "quantised_int4" in panel.told_apart or panel.gaps["quantised_int4"] is not None
-        assert panel.rows["hiding"].flags[0] == "hidden"
+        reading = panel.rows["half"].panel["exact_memorization"]
+        assert reading is not None
+        assert reading.agg_value == pytest.approx(0.4)
+        assert {row.panel["quantised_int4"] for row in panel.rows.values()} == {None}
+        assert panel.gaps["quantised_int4"] is None
+        [fold] = section(built, "arxiv").folds
+        lacking = "mia_loss, damage_by_domain, damage_by_similarity, quantised_int4"
+        assert dict(fold.facts)["Missing"] == f"{lacking}: not measured on every target seed."
+        summed = {summary.metric: summary for summary in summaries(built.panels, ["half"])}
+        assert (summed["exact_memorization"].means, summed["quantised_int4"].means) == ({"half": pytest.approx(0.5)}, {"half": None})
+
+    def test_what_one_method_s_runs_lack_is_told_of_it(self) -> None:
+        made = [*task("arxiv"), *(on_second(each) for each in task("arxiv"))]
+        made[-1] = on_second(task("arxiv")[-1], core=("exact_memorization", "mia_loss", "damage_by_domain", "damage_by_similarity"))
+        built = board(made)
+        panel = built.panel("arxiv")
+        assert panel is not None
+        assert panel.rows["hiding"].panel["quantised_int4"] is None
+        assert panel.rows["half"].panel["quantised_int4"] is not None
+        assert dict(section(built, "arxiv").folds[0].facts)["Missing"] == "quantised_int4 of hiding: not measured in every run."
+
+    def test_a_row_that_lacks_a_target_seed_has_no_distance_over_tasks(self) -> None:
+        built = board([*task("arxiv"), *(on_second(made) for made in task("arxiv")[:3])])
+        assert built.panels[0].rows["hiding"].panel["quantised_int4"] is not None
+        quantised = next(summary for summary in summaries(built.panels, ["half", "hiding"]) if summary.metric == "quantised_int4")
+        assert quantised.means == {"half": pytest.approx(-0.02), "hiding": None}
+        assert [harm.label for harm in harms(built.panels, ["half", "hiding"])] == ["half"]
+
+    def test_the_interval_of_an_auc_is_not_the_recorded_bootstrap_s(self, built: Board) -> None:
+        panel = built.panel("arxiv")
+        assert panel is not None
+        reading = panel.rows["original"].panel["mia_loss"]
+        assert reading is not None
+        assert reading.interval == pytest.approx(auc_interval(1.0, 6, 6))
 
     def test_what_is_missing_is_told_with_its_reason(self, built: Board) -> None:
         assert ("Missing", "exact_memorization of hiding: Diverged: not finite.") in section(built, "books").folds[0].facts
@@ -151,6 +181,41 @@ class TestOfATask:
         assert "membership" not in flagged(made.panels, "hiding")
 
 
+class TestFlags:
+    """A method with three runs: one on the full panel, and two on a part of it."""
+
+    CORE = ("exact_memorization",)
+
+    def flags(self, *runs: tuple[float, Panel]) -> tuple[str, ...]:
+        """Of runs, by how much they forget and what their panels have."""
+        made = []
+        for seed, (forgetting, unlearned) in enumerate(runs):
+            panels = ({name: value for name, value in panel.items() if name in unlearned} for panel in (TARGET, REFERENCE))
+            made.append(with_panels(record(spec("mixed", seed=seed), ((0.01, forgetting),)), *panels, unlearned, TEXT if not seed else {}))
+        panel = board([*task("arxiv")[:2], *made]).panel("arxiv")
+        assert panel is not None
+        return panel.rows["mixed"].flags
+
+    def core(self, guesses: float) -> Panel:
+        return {"exact_memorization": scored(guesses)}
+
+    def test_what_only_the_full_panel_can_catch_is_out_of_the_runs_that_have_it(self) -> None:
+        assert self.flags((0.5, HIDING), (0.5, self.core(0.4)), (0.5, self.core(0.4))) == ("hidden", "membership")
+
+    def test_what_every_run_was_looked_at_for_is_out_of_all(self) -> None:
+        honest = HALF | self.core(0.4)
+        assert self.flags((0.5, honest), (0.5, self.core(0.5)), (0.5, self.core(0.4))) == ()
+        assert self.flags((0.5, honest), (0.5, self.core(0.5)), (0.5, self.core(0.5))) == ("pretended",)
+
+    def test_what_needs_no_metric_is_out_of_all(self) -> None:
+        assert self.flags((1.2, HALF), (0.5, self.core(0.4)), (0.5, self.core(0.4))) == ()
+        assert self.flags((1.2, HALF), (1.2, self.core(0.2)), (0.5, self.core(0.4))) == ("over-forgotten",)
+
+    def test_a_metric_without_a_value_was_not_measured(self) -> None:
+        failed = {name: MetricValue(agg_value=None, reason="Diverged: not finite") for name in HIDING}
+        assert self.flags((0.5, HIDING), (0.5, failed), (0.5, failed)) == ("hidden", "membership")
+
+
 class TestOverAllTasks:
     def test_a_mean_is_over_the_tasks_that_tell_and_over_nothing_less(self, built: Board) -> None:
         summed = {summary.metric: summary for summary in summaries(built.panels, ["half", "hiding"])}
@@ -160,6 +225,15 @@ class TestOverAllTasks:
         quantised = summed["quantised_int4"]
         assert (quantised.shown, quantised.tasks) == ("minus_reference", ("arxiv", "books", "github"))
         assert quantised.means == {"half": pytest.approx(-0.02), "hiding": pytest.approx(0.21)}
+
+    def test_an_auc_is_told_by_its_distance_to_the_reference_on_every_task(self) -> None:
+        blind = TARGET | {"mia_loss": attack(3)}  # on books the attack finds nobody
+        built = board([*task("arxiv"), *task("books", target=blind)])
+        attacks = next(summary for summary in summaries(built.panels, ["original", "half", "hiding"]) if summary.metric == "mia_loss")
+        assert (attacks.shown, attacks.tasks) == ("score", ("arxiv", "books"))
+        # the reference is at 1/2, so that 0 and 1 are as far from it as can be; on books the target is where the reference is
+        assert attacks.means == {"original": pytest.approx((0.0 + 1.0) / 2), "half": pytest.approx(1 - 2 / 6), "hiding": pytest.approx(0.0)}
+        assert "mia_loss" not in dict(section(built, "books").folds[0].facts).get("No score", "")
 
     def test_the_number_of_tasks_stands_in_the_heading(self, built: Board) -> None:
         table = section(built, "The panel over all tasks").tables[0]

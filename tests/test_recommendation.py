@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from panels import scored, with_panels
 from records import Kind, harmed, measurement, moved, original, record, retrained, spec
 
 from benchmark import scores
@@ -65,6 +66,26 @@ def test_what_is_far_above_the_budget_on_test_is_not_recommended(kind: Kind) -> 
     assert told.chosen.row.method == "ascent"
     assert (told.candidates[-1].row.method, told.candidates[-1].merit) == ("codebook", (0, 0, 0))
     assert told.candidates[-1].damage == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("unscored", [False, True])
+def test_what_hides_the_text_is_recommended_at_no_budget(unscored: bool) -> None:
+    """By forget scores, and where target and reference are too near for them by what is lost in first guesses."""
+    near = {"forget": 2.0, "retain": 3.0, "holdout": 3.5, "general": 2.5} if unscored else None
+    made = [
+        record(spec(method, "request"), path, kind="approximate", reference=near) for method, path in GOOD.items() if method != "ascent"
+    ]
+    panels = [{"quantised_int4": scored(of)} for of in (-0.02, -0.01, 0.2)]
+    told = recommend(
+        (with_panels(each, *panels) if each.spec.method == "codebook" else each).model_copy(update={"requested": requested(*GIVEN)})
+        for each in made
+    )
+    assert told is not None
+    assert (told.unscored is not None) == unscored
+    assert told.chosen is not None
+    assert told.chosen.row.method == "pruning"
+    assert told.candidates[-1].merit == (0, 0, 0)
+    assert told.elsewhere[1][:2] == (0.2, "pruning")
 
 
 def test_methods_that_cannot_be_told_apart_share_a_place() -> None:

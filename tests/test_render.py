@@ -72,7 +72,7 @@ def test_csv_has_the_records_numbers_to_the_last_bit(files: dict[str, bytes]) ->
 
 def test_json_has_everything(files: dict[str, bytes]) -> None:
     content = json.loads(files["leaderboard.json"])
-    assert content["schema_version"] == 2
+    assert content["schema_version"] == 3
     built = board(suite())
     best = built.tasks[0].rows[2].row
     told = content["leaderboard"]["tasks"][0]["rows"][2]["row"]

@@ -202,6 +202,17 @@ def test_target_seeds_count_alike_however_many_runs_they_have() -> None:
     assert row.headline.score.value == pytest.approx((0.4 + 0.6) / 2)
 
 
+def test_a_seed_that_one_training_lacks_leaves_the_row_unranked_and_is_named() -> None:
+    built = board(two_by_two()[:3])
+    ((ranked,), (one,)) = built.tasks[0].rows, built.overall
+    assert ranked.row.missing_seeds == ((1, 1),)
+    assert (ranked.rank, ranked.row.score, one.rank, one.mean) == (None, None, None, None)
+    assert one.missing == "arxiv: no record of seed 1 on target seed 1"
+    text = markdown("lab", sections(built))
+    assert "no record of seed 1 on target seed 1; there is one on another target seed" in text
+    assert rows(two_by_two())[0].lacks is None
+
+
 def test_the_board_tells_of_every_training() -> None:
     references = [
         each.model_copy(update={"spec": each.spec.model_copy(update={"target_seed": seed, "model_fingerprint": "mn"[seed] * 64})})

@@ -96,7 +96,7 @@ def _unranked(board: Board) -> Section:
         (table.task, ranked.row.name, *_why_unranked(ranked.row))
         for table in board.tasks
         for ranked in table.rows
-        if ranked.row.status != "ok" or ranked.row.missing_target_seeds
+        if ranked.row.status != "ok" or ranked.row.lacks
     )
     if not rows:
         return Section("Not ranked", (("None", "every cell ran."),))
@@ -107,4 +107,5 @@ def _why_unranked(row: Row) -> tuple[str, str]:
     """Its status, and the reason."""
     if row.status != "ok":
         return row.status, row.reason or "no reason was given"
-    return "incomplete", f"no record of target seed {', '.join(map(str, row.missing_target_seeds))}, of which other methods have one"
+    others = "other methods have one" if row.missing_target_seeds else "there is one on another target seed"
+    return "incomplete", f"{row.lacks}; {others}"

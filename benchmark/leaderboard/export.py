@@ -14,7 +14,7 @@ from benchmark.leaderboard import Board
 from benchmark.leaderboard.rows import SETS, Row
 from benchmark.leaderboard.task_table import Ranked, TaskTable
 
-BOARD_SCHEMA = 2
+BOARD_SCHEMA = 3
 """Of leaderboard.json: raised when its shape or the meaning of a field changes."""
 
 Cell = str | int | float | None

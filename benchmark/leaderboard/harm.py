@@ -40,7 +40,8 @@ def harms(panels: Sequence[TaskPanel], labels: Sequence[str]) -> tuple[Harm, ...
 def _parts(panels: Sequence[TaskPanel], label: str, metric: str) -> dict[str, dict[str, float]]:
     found = {}
     for panel in panels:
-        reading = panel.rows[label].panel.get(metric) if label in panel.rows else None
+        row = panel.rows.get(label)
+        reading = None if row is None or row.incomplete else row.panel.get(metric)
         if reading is not None:
             found[panel.task] = {name: of[RISE] for name, of in reading.value_by_index.items()}
     return found

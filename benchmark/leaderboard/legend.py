@@ -6,7 +6,7 @@ from benchmark.leaderboard import Board, formats
 from benchmark.leaderboard.admissible import ABOVE, FAR_ABOVE, HIDING, INADMISSIBLE
 from benchmark.leaderboard.controls import control_facts
 from benchmark.leaderboard.flags import DISQUALIFYING
-from benchmark.leaderboard.rows import SETS
+from benchmark.leaderboard.rows import ORIGINAL, SETS
 from benchmark.leaderboard.task_table import TaskTable
 from benchmark.record import Setting, TextOrigin
 from benchmark.scores import CONFIDENCE, RESAMPLES, Interval
@@ -34,8 +34,10 @@ RANKS = (
 )
 MARKS = (
     f"{ABOVE}: damage on test is above the budget. {FAR_ABOVE}: it is more than {INADMISSIBLE:g} times the budget. {HIDING}: caught as"
-    f" {' or '.join(sorted(DISQUALIFYING))}, the text is still inside. In means and ranks a run with {FAR_ABOVE} or {HIDING} counts as 0,"
-    " what doing nothing scores, or as its own score if that is lower. Of several runs one is enough for the mark"
+    f" {' or '.join(sorted(DISQUALIFYING))}, the text is still inside: models are looked into at the headline point alone, and a method"
+    " that is caught there is believed at no other strength, so that it has the mark at every budget at which it takes a step. In means"
+    f" and ranks a run with {FAR_ABOVE} or {HIDING} counts as 0, what doing nothing scores, or as its own score if that is lower. Of"
+    " several runs one is enough for the mark"
 )
 SELECTION = (
     "at each utility budget, the step with the best validation forget score whose validation utility damage is within the budget"
@@ -99,7 +101,21 @@ def task_rules(board: Board, table: TaskTable) -> Facts:
         chosen = "at each utility budget, the step with the largest relative top-1 drop on forget beyond that on retain"
         order = "by max difference" if table.removes == "domain" else "by name"
         facts += [("No score", f"{_unscored(table)}."), ("Chosen", f"{chosen}."), ("Order", f"{order}, without ranks.")]
-    return tuple(facts)
+    return (*facts, *_divergence(table))
+
+
+def _divergence(table: TaskTable) -> Facts:
+    """What the Jensen-Shannon distance cannot tell; nothing where it was not measured."""
+    measured = [ranked.row for ranked in table.rows if ranked.row.divergence is not None]
+    if not measured:
+        return ()
+    untouched = [formats.number(row.divergence, 3) for row in measured if row.method == ORIGINAL]
+    told = (
+        "most of it lies between any two trainings, whatever they saw: on trial, in the lab, it tells models that know the text from models"
+        f" that do not no better than chance. Only values below that of `original`{''.join(f', {value} here,' for value in untouched)} say"
+        " anything."
+    )
+    return (("JS distance", told),)
 
 
 def preamble(board: Board) -> Facts:
@@ -142,12 +158,13 @@ def reading(board: Board) -> Facts:
         ),
         (
             "Area",
-            f"under the best score attainable within each utility damage up to {largest}, divided by {largest}; from the validation half.",
+            f"under the best score attainable within each utility damage up to {largest}, divided by {largest}; from the validation half."
+            f" A method with {HIDING} has none.",
         ),
         (
             "JS distance",
             "Jensen-Shannon distance between the next-token distributions of the unlearned model and the reference on the forget set,"
-            f" bits a token, at the {formats.budget(board.budget)} point; no scalar can game it.",
+            f" bits a token, at the {formats.budget(board.budget)} point; no scalar can game it. Its limits stand with each task.",
         ),
         (
             "Max difference",

@@ -129,8 +129,8 @@ def _missing(tasks: Sequence[TaskTable], cells: Mapping[str, Row]) -> str | None
             told.append(f"{table.task}: no record")
         elif row.status != "ok":
             told.append(f"{table.task}: {row.status}")
-        elif row.missing_target_seeds:
-            told.append(f"{table.task}: no record of target seed {', '.join(map(str, row.missing_target_seeds))}")
+        elif row.lacks:
+            told.append(f"{table.task}: {row.lacks}")
     return ", ".join(told) or None
 
 

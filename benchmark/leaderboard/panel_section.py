@@ -63,11 +63,12 @@ def _task_facts(panel: TaskPanel) -> tuple[tuple[str, str], ...]:
     facts = [
         (
             "How to read",
-            f"raw values on the test half, means over seeds; the right value is that of `retrained`. {OTHER}: other than the reference's,"
-            " beyond the interval of the difference. ↑ and ↓: where a model lies that knows the forget set. `bench show METRIC` says more.",
+            f"raw values on the test half, means over seeds; the right value is that of `retrained`. {formats.DASH}: no value, or not"
+            f" measured on every target seed and with every seed. {OTHER}: other than the reference's, beyond the interval of the"
+            " difference. ↑ and ↓: where a model lies that knows the forget set. `bench show METRIC` says more.",
         )
     ]
-    blind = [name for name in panel.metrics if panel.gaps[name] is not None and name not in panel.told_apart]
+    blind = [name for name in panel.metrics if panel.gaps[name] is not None and name not in panel.scored]
     if told := [name for name in blind if _axis(panel, name) in ("forgetting", "privacy")]:
         facts.append(("No score", f"{', '.join(told)}: target and reference cannot be told apart by it here."))
     if panel.text:
@@ -162,7 +163,14 @@ def _summary_facts() -> tuple[tuple[str, str], ...]:
             "Forgetting, privacy",
             "1 - |m - m*| / |m0 - m*| of the metric's value m, on the reference m*, on the target m0: 1 as the reference, 0 as far from it"
             " as the target, below 0 further, on either side. In brackets the number of tasks that the mean is over: those where target"
-            " and reference differ beyond the interval. No mean where a task is missing; metrics are not averaged with each other.",
+            " and reference differ beyond the interval. No mean where a task is missing or was not measured on every target seed; metrics"
+            " are not averaged with each other.",
+        ),
+        (
+            "AUCs",
+            "of a metric that is one, as most membership attacks are, 1 - |m - m*| / max(m*, 1 - m*): 1 as the reference, 0 as far from it"
+            " as an AUC can be, on either side. The target is not in it, so that every task counts of which the reference has an AUC; what"
+            " doing nothing gives stands in the row of `original`.",
         ),
         (
             "Utility, robustness",
@@ -199,8 +207,8 @@ def caught_rule(board: Board) -> tuple[tuple[str, str], ...]:
     if not board.panels:
         return ()
     what = (
-        "what is suspicious of a method, and on how many tasks, in at least half of its runs there; the rules stand with the panel over"
-        " all tasks, the numbers in the panel of each task."
+        "what is suspicious of a method, and on how many tasks, in at least half of those of its runs there in which it was looked for; the"
+        " rules stand with the panel over all tasks, the numbers in the panel of each task."
     )
     return (("Caught", what),)
 

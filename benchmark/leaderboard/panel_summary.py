@@ -13,7 +13,7 @@ from benchmark.leaderboard.panel import PanelRow, TaskPanel
 from benchmark.metric import Axis
 
 SCORED: tuple[Axis, ...] = ("forgetting", "privacy")
-"""Axes on which a distance is told in shares of that between target and reference; on the others in the metric's own unit."""
+"""Axes on which a distance is told as a score, of which 1 is as the reference; on the others in the metric's own unit."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Summary:
     shown: Literal["score", "minus_reference"]
     """The mean score, or the mean distance from the reference's value."""
     tasks: tuple[str, ...]
-    """Over which: those where target and reference can be told apart, or where the reference has a value."""
+    """Over which: those where the metric gives scores, or where the reference has a value."""
     means: Mapping[str, float | None]
     """By the label of the row; None where one of these tasks lacks it."""
 
@@ -41,13 +41,13 @@ def summaries(panels: Sequence[TaskPanel], labels: Sequence[str]) -> tuple[Summa
 
 def _summary(name: str, axis: Axis | None, panels: Sequence[TaskPanel], labels: Sequence[str]) -> Summary:
     shown: Literal["score", "minus_reference"] = "score" if axis in SCORED else "minus_reference"
-    counted = [panel for panel in panels if name in (panel.told_apart if shown == "score" else panel.of_reference)]
+    counted = [panel for panel in panels if name in (panel.scored if shown == "score" else panel.of_reference)]
     means = {label: mean([_told(panel.rows.get(label), name, shown) for panel in counted]) for label in labels}
     return Summary(name, axis, shown, tuple(panel.task for panel in counted), means)
 
 
 def _told(row: PanelRow | None, name: str, shown: Literal["score", "minus_reference"]) -> float | None:
-    reading = None if row is None else row.panel[name]
+    reading = None if row is None or row.incomplete else row.panel[name]
     if reading is None:
         return None
     return reading.score if shown == "score" else reading.minus_reference

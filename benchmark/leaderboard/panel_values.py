@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from benchmark.headline import FORGET_NLL, REFERENCE_DISTANCE
 from benchmark.leaderboard import formats
-from benchmark.leaderboard.difference import difference, told_from_zero
+from benchmark.leaderboard.difference import difference, interval, told_from_zero
 from benchmark.record import Baseline, MetricValue, Record
 
 
@@ -58,19 +58,20 @@ def _reference_distance(record: Record, baseline: Baseline) -> str | None:
 
 def _told(metric: str, baseline: Baseline) -> str | None:
     if metric in baseline.text_panel:
-        return _value(baseline.text_panel[metric])
+        return _value(baseline.text_panel[metric], baseline.text_panel[metric].interval)
     if metric not in baseline.target_panel:
         return None
     target, reference = baseline.target_panel[metric], baseline.reference_panel.get(metric)
     if reference is None:
-        return f"target {_value(target)}; there is no reference model"
+        return f"target {_value(target, interval(target))}; there is no reference model"
     gap = difference(target, reference)
     apart = "told apart" if gap is not None and told_from_zero((gap.low, gap.high)) else "not told apart"
-    return f"target {_value(target)}, reference {_value(reference)}" + ("" if gap is None else f": {apart}")
+    told = f"target {_value(target, interval(target))}, reference {_value(reference, interval(reference))}"
+    return told if gap is None else f"{told}: {apart}"
 
 
-def _value(value: MetricValue) -> str:
+def _value(value: MetricValue, ends: tuple[float, float] | None) -> str:
     if value.agg_value is None:
         return f"none ({value.reason})"
-    between = "" if value.interval is None else f" [{formats.number(value.interval[0], 3)}, {formats.number(value.interval[1], 3)}]"
+    between = "" if ends is None else f" [{formats.number(ends[0], 3)}, {formats.number(ends[1], 3)}]"
     return f"{formats.number(value.agg_value, 3)}{between}"

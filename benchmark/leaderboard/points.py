@@ -28,7 +28,7 @@ class Point:
     largest_damage: float
     """Of the runs."""
     hiding: bool
-    """Whether a run was caught with the text still inside: then none of them counts. Known at the headline budget alone."""
+    """Whether a run was caught with the text still inside, and any moved here: then none counts, and there is no area under the curve."""
 
     @property
     def mark(self) -> str:
@@ -49,11 +49,12 @@ def points(group: Sequence[Record], scored: bool) -> tuple[Point, ...]:
                 f"record {record.spec.key()} ({record.spec.method} on {record.spec.task}) says ok but lacks its operating points;"
                 " delete it and run again"
             )
-    return tuple(_point(group, index, scored) for index in range(len(budgets)))
+    hiding = hides(group)
+    return tuple(_point(group, index, scored, hiding) for index in range(len(budgets)))
 
 
 def counted_cells(group: Sequence[Record], index: int, hiding: bool) -> tuple[SeedCell, ...]:
-    """The forget documents of each record at the operating point of one budget, as they count; `hiding` as `Point` has it."""
+    """The forget documents of each record at the operating point of one budget, as they count; `hiding` as of `hides`."""
     return tuple(
         admissible.counted(_seed_cell(record, point), test_damage(record, index), point.budget, hiding)
         for record in group
@@ -61,17 +62,20 @@ def counted_cells(group: Sequence[Record], index: int, hiding: bool) -> tuple[Se
     )
 
 
-def hides(group: Sequence[Record], index: int) -> bool:
-    """Whether any run was caught; a method that hides the text with one seed hides it with all, if not all were looked at."""
-    if group[0].operating_points[index].budget != group[0].spec.protocol.headline:
-        return False
-    return any(one.flag in DISQUALIFYING for record in group for one in caught(record, registry.metrics(), separable=False))
+def hides(group: Sequence[Record]) -> bool:
+    """Whether any run was caught at the headline point, the only one that is looked into, and had moved from the target there.
+
+    A method that hides the text with one seed, or at one strength, is not believed with another.
+    """
+    middle = group[0].spec.protocol.budgets.index(group[0].spec.protocol.headline)
+    moved = [record for record in group if record.operating_points[middle].step > 0]
+    return any(one.flag in DISQUALIFYING for record in moved for one in caught(record, registry.metrics(), separable=False))
 
 
-def _point(group: Sequence[Record], index: int, scored: bool) -> Point:
+def _point(group: Sequence[Record], index: int, scored: bool, caught_hiding: bool) -> Point:
     chosen = [record.operating_points[index] for record in group]
     damages = [test_damage(record, index) for record in group]
-    hiding = hides(group, index)
+    hiding = caught_hiding and any(point.step > 0 for point in chosen)
     measured = tuple(_seed_cell(record, point) for record, point in zip(group, chosen, strict=True)) if scored else ()
     counted = counted_cells(group, index, hiding) if scored else ()
     score = scores.seeds_interval(measured) if scored else None

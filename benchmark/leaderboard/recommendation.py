@@ -120,7 +120,7 @@ def _candidate(row: Row, records: Sequence[Record], index: int) -> Candidate:
     return Candidate(
         place=0,
         row=row,
-        merit=at.counted or _drop(records, index),
+        merit=at.counted or _drop(records, index, at.hiding),
         step=at.step,
         damage=at.damage,
         nll={name: sum(point.test[name].mean_nll for point in points) / len(points) for name in shared},
@@ -143,13 +143,13 @@ def _placed(found: Sequence[Candidate], index: int, floor: float | None, by_key:
     return [replace(by_label[label], place=placed.ranks[label].best) for label in placed.labels]
 
 
-def _drop(records: Sequence[Record], index: int) -> Interval:
+def _drop(records: Sequence[Record], index: int, hiding: bool) -> Interval:
     """Mean over seeds, of what counts. They are judged on the same documents, so their intervals do not shrink together."""
     found = []
     for record in records:
         point = record.operating_points[index]
         if record.baseline is not None:
             drop = scores.selective_drop(point.test, record.baseline.target_test)
-            counts = drop.value <= 0 or not inadmissible(test_damage(record, index), point.budget)
+            counts = drop.value <= 0 or not (hiding or inadmissible(test_damage(record, index), point.budget))
             found.append(drop if counts else Interval(0.0, 0.0, 0.0))
     return Interval(*(sum(values) / len(found) for values in zip(*found, strict=True)))

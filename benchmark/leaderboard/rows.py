@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -70,6 +71,8 @@ class Row:
     """Of the method."""
     missing_target_seeds: tuple[int, ...]
     """Those of the task's other rows that it was not run on: then it has no rank, and no mean over tasks."""
+    missing_seeds: tuple[tuple[int, int], ...]
+    """Target seed, and a seed of the method that was run on another target seed but not on this one: likewise."""
     control: bool
     """Whether it never looks at the forget set."""
     status: Status
@@ -80,7 +83,7 @@ class Row:
     cells: tuple[SeedCell, ...] = field(metadata=UNPUBLISHED)
     """What the headline point counts by, by target seed and within it by method seed; none where there is no such score."""
     area: float | None
-    """Under the validation curve, up to the largest budget."""
+    """Under the validation curve, up to the largest budget; None of a method that was caught hiding the text."""
     divergence: float | None
     """Jensen-Shannon distance to the reference on forget at the headline point, bits a token."""
     top1: Mapping[str, float]
@@ -106,9 +109,16 @@ class Row:
         return f"{self.label} (control)" if self.control else self.label
 
     @property
+    def lacks(self) -> str | None:
+        """Which records are not there; None if none is missing."""
+        told = [f"target seed {target_seed}" for target_seed in self.missing_target_seeds]
+        told += [f"seed {seed} on target seed {target_seed}" for target_seed, seed in self.missing_seeds]
+        return f"no record of {', '.join(told)}" if told else None
+
+    @property
     def score(self) -> Interval | None:
-        """The headline forget score as it counts; None where there is none, or not for every target seed."""
-        return None if self.headline is None or self.missing_target_seeds else self.headline.counted
+        """The headline forget score as it counts; None where there is none, or not for every target seed and seed."""
+        return None if self.headline is None or self.lacks else self.headline.counted
 
     @property
     def has_curve(self) -> bool:
@@ -153,28 +163,31 @@ def _labels(records: Sequence[Record]) -> dict[tuple[str, str], str]:
 
 
 def _row(group: Sequence[Record], label: str, scored: bool, target_seeds: Set[int]) -> Row:
-    first, own = group[0], {record.spec.target_seed for record in group}
+    first, own, seeds = group[0], {record.spec.target_seed for record in group}, {record.spec.seed for record in group}
+    there = {(record.spec.target_seed, record.spec.seed) for record in group}
     status, reason = _outcome(group)
     of_budgets = points(group, scored) if status == "ok" else ()
     middle = len(of_budgets) // 2
     chosen = [(record, record.operating_points[middle]) for record in group] if of_budgets else []
     divergences = [point.divergence["forget"] for _, point in chosen if point.divergence is not None and "forget" in point.divergence]
     curves = tuple(_curve(record.trajectory) for record in group)
+    believed = bool(of_budgets) and scored and not any(point.hiding for point in of_budgets)
     return Row(
         task=first.spec.task,
         method=first.spec.method,
         label=label,
         hyperparameters=dict(sorted(first.spec.hyperparameters.items())),
         target_seeds=tuple(sorted(own)),
-        seeds=tuple(sorted({record.spec.seed for record in group})),
+        seeds=tuple(sorted(seeds)),
         missing_target_seeds=tuple(sorted(target_seeds - own)),
+        missing_seeds=tuple(pair for pair in itertools.product(sorted(own), sorted(seeds)) if pair not in there),
         control=any(record.control for record in group),
         status=status,
         reason=reason,
         points=of_budgets,
         headline=of_budgets[middle] if of_budgets else None,
         cells=counted_cells(group, middle, of_budgets[middle].hiding) if of_budgets and scored else (),
-        area=_mean([_area(curve, of_budgets[-1].budget) for curve in curves]) if of_budgets and scored else None,
+        area=_mean([_area(curve, of_budgets[-1].budget) for curve in curves]) if believed else None,
         divergence=_mean(divergences) if chosen and len(divergences) == len(chosen) else None,
         top1=_top1([point for _, point in chosen]),
         max_difference=_mean([_max_difference(curve) for curve in curves]) if of_budgets and first.removes == "domain" else None,

@@ -132,6 +132,4 @@ def _outcome(records: Sequence[Record]) -> Trial:
     budget, index = protocol.headline, protocol.budgets.index(protocol.headline)
     inside = [record.operating_points[index].step > 0 and test_damage(record, index) <= budget for record in records]
     merits = [scores.validation_merit(record.trajectory, budget) for record in records]
-    return Trial(
-        statistics.fmean(merits), scores.mean_score(counted_cells(records, index, hides(records, index))), statistics.fmean(inside)
-    )
+    return Trial(statistics.fmean(merits), scores.mean_score(counted_cells(records, index, hides(records))), statistics.fmean(inside))
