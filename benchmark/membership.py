@@ -43,27 +43,6 @@ def membership_auc(members: Sequence[float], others: Sequence[float]) -> Interva
 
 
 def auc_interval(value: float, members: int, others: int) -> tuple[float, float]:
-    """The ends of an AUC's interval by Newcombe 2006 (Statistics in Medicine 25:559), method 5: a score interval.
-
-    The variance is Hanley & McNeil's. Unlike a bootstrap over a handful of documents, or DeLong's variance, it does not collapse where
-    all members lie on one side: of 6 and 6 documents with an AUC of 1 it is [0.69, 1].
-    """
-    star = (members + others) / 2 - 1
-
-    def inside(auc: float) -> bool:
-        variance = auc * (1 - auc) / (members * others) * (1 + star * (1 - auc) / (2 - auc) + star * auc / (1 + auc))
-        return (value - auc) ** 2 <= Z**2 * variance
-
-    def end(outside: float, within: float) -> float:
-        for _ in range(60):
-            middle = (outside + within) / 2
-            outside, within = (outside, middle) if inside(middle) else (middle, within)
-        return within
-
-    return end(0.0, value) if value > 0 else 0.0, end(1.0, value) if value < 1 else 1.0
-
-
-def auc_interval(value: float, members: int, others: int) -> tuple[float, float]:
     """The ends of an AUC's interval by Newcombe 2006 (Statistics in Medicine 25:559), method 5.
 
     A score interval with Hanley & McNeil's variance. Unlike a bootstrap over a handful of documents, or DeLong's variance, it does not
