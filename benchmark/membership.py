@@ -16,9 +16,6 @@ from benchmark.scores import CONFIDENCE, RESAMPLES, Interval
 CHANCE = 0.5
 """The AUC of an attack that tells nothing."""
 
-Z = 1.959964
-"""Standard normal quantile that leaves out half of what `CONFIDENCE` leaves out."""
-
 FALSE_POSITIVES = 0.05
 """Share of the others that an attack may take for members."""
 
