@@ -113,7 +113,7 @@ def test_markdown_states_the_rule_the_data_and_the_hardware(files: dict[str, byt
         "reported on the test half",
         "methods that cannot be told apart share it",
         "a difference in score of up to 0.050, the mean over tasks of the noise floor, is none",
-        "percentile bootstrap over 12 forget documents",
+        "Student's t on jackknife values of 12 forget documents",
         "fingerprint mmmmmmmmmmmm",
         "data fingerprint dddddddddddd",
         "Some CPU",
