@@ -9,7 +9,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.documents import percentiles, resamples
+from benchmark.chance import component, half_width
+from benchmark.documents import percentiles
 from benchmark.record import MetricValue
 from benchmark.scores import RESAMPLES, Interval
 
@@ -20,19 +21,22 @@ SAME = 1e-9
 def difference(first: MetricValue, second: MetricValue) -> Interval | None:
     """The first's value less the second's; None where either has none, or no interval is to be had.
 
-    Where a value is the mean of its documents' `score`s, or the AUC of members' scores against others' (`member` 1 or 0, a member's
-    being the lower), documents are resampled, the same ones of both models. Of other values the intervals are taken as
-    independent, which makes that of the difference rather too wide.
+    Where a value is the mean of its documents' `score`s, the interval is Student's t over their differences. Where it is the AUC of
+    members' scores against others' (`member` 1 or 0, a member's being the lower), documents are resampled, the same ones of both models.
+    Of other values the intervals are taken as independent, which makes that of the difference rather too wide.
     """
     if first.agg_value is None or second.agg_value is None:
         return None
     value = first.agg_value - second.agg_value
     pair = (first, second)
     if first.value_by_index.keys() == second.value_by_index.keys() and first.value_by_index:
-        for statistic in (_means, _aucs):
-            draws = [statistic(one) for one in pair]
-            if draws[0] is not None and draws[1] is not None:
-                return Interval(value, *percentiles(draws[0] - draws[1]))
+        means = [_means(one) for one in pair]
+        if means[0] is not None and means[1] is not None:
+            half = half_width([component(means[0] - means[1], 1)])
+            return Interval(value, value - half, value + half)
+        draws = [_aucs(one) for one in pair]
+        if draws[0] is not None and draws[1] is not None:
+            return Interval(value, *percentiles(draws[0] - draws[1]))
     if first.interval is None or second.interval is None:
         return None
     (low, high), (other_low, other_high) = first.interval, second.interval
@@ -61,14 +65,14 @@ def mean_interval(intervals: Sequence[Interval | None]) -> Interval | None:
 
 
 def _means(value: MetricValue) -> NDArray[np.float64] | None:
-    """Of resamples, where the value is the mean of documents' scores."""
+    """The documents' scores, where the value is their mean."""
     documents = value.value_by_index.values()
     if len(documents) < 2 or any("score" not in document or "member" in document for document in documents):
         return None
     each = np.array([document["score"] for document in documents])
     if abs(each.mean() - (value.agg_value or 0.0)) > SAME * max(1.0, abs(each.mean())):
         return None
-    return np.asarray(each[_rows(len(each))].mean(axis=1))
+    return each
 
 
 def _aucs(value: MetricValue) -> NDArray[np.float64] | None:
@@ -84,11 +88,6 @@ def _aucs(value: MetricValue) -> NDArray[np.float64] | None:
         return None
     drawn, against = _counts(*wins.shape)
     return np.asarray(((drawn @ wins) * against).sum(axis=1) / wins.size)
-
-
-@lru_cache(maxsize=64)
-def _rows(count: int) -> NDArray[np.int64]:
-    return resamples(count)
 
 
 @lru_cache(maxsize=64)
