@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import warnings
 from html.parser import HTMLParser
@@ -232,6 +233,7 @@ def test_exports_are_pure() -> None:
         (formats.number(-0.001), "0.00"),
         (formats.number(None), "–"),  # noqa: RUF001
         (formats.interval(Interval(0.615, 0.5, 0.7)), "0.61 [0.50, 0.70]"),
+        (formats.interval(Interval(0.615, -math.inf, math.inf)), "0.61"),
         (formats.percent(0.0449), "4.5 %"),
         (formats.percent(1e20), "over 1000 %"),
         (formats.budget(0.05), "5 %"),

@@ -247,7 +247,7 @@ def _intervals(table: TaskTable) -> str:
 def _without_training(tables: Sequence[TaskTable]) -> str:
     """Which tasks have nothing to tell chance in training by."""
     single = [table.task for table in tables if len(table.gaps) < 2]
-    return f". Chance in training is not included on {', '.join(single)}: there is one target seed" if single else ""
+    return f". Chance in training is not included on {', '.join(single)}, in intervals or ranks: there is one target seed" if single else ""
 
 
 def _sets(table: TaskTable) -> list[str]:
