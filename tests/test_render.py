@@ -84,6 +84,22 @@ def test_json_has_everything(files: dict[str, bytes]) -> None:
     assert content["leaderboard"]["protocol"]["budgets"] == [0.01, 0.05, 0.2]
 
 
+def test_a_score_on_a_single_document_is_published_without_an_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("records.DOCUMENTS", 1)
+    files = published(tmp_path, [original(), record(spec())])
+    nothing, method = csv.DictReader(io.StringIO(files["leaderboard.csv"].decode()))
+    told = [f"forget_score_at_5_percent{end}" for end in ("", "_low", "_high")]
+    assert [nothing[name] for name in told] == ["0.0", "0.0", "0.0"], "nothing done is certain"
+    assert [method[name] for name in told][1:] == ["", ""]
+    told_row = json.loads(files["leaderboard.json"])["leaderboard"]["tasks"][0]["rows"][1]["row"]
+    assert told_row["headline"]["score"] == {"value": pytest.approx(0.5), "low": None, "high": None}
+    shown = [cells[3] for cells in table_after(files["leaderboard.md"].decode(), "Overall")]
+    assert shown == ["0.00 [0.00, 0.00]", "0.50"]
+    console = Console(record=True, width=140, file=io.StringIO())
+    console.print(render.terminal_table(board([original(), record(spec())])))
+    assert "inf" not in console.export_text()
+
+
 def table_after(text: str, heading: str) -> list[list[str]]:
     lines = text.split(f"## {heading}\n", 1)[1].splitlines()
     first = next(index for index, line in enumerate(lines) if line.startswith("|"))
