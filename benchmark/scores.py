@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +23,16 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """A value with its bootstrap confidence interval."""
+    """A value with its confidence interval."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def known(self) -> bool:
+        """Whether it has ends: there are none to a score on a single document."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,11 @@ def forget_score(quantity: float, target: float, reference: float) -> float:
     if gap == 0:
         raise ValueError("target and reference do not differ: there is nothing to score")
     return 1 - abs(quantity - reference) / gap
+
+
+def mean_distance(values: Sequence[float]) -> float:
+    """How far two of several trainings are apart: the mean over pairs, which more trainings make surer and no larger."""
+    return statistics.fmean(abs(one - other) for one, other in itertools.combinations(values, 2))
 
 
 def utility_damage(nll: Mapping[str, float], target: Mapping[str, float], reference: Mapping[str, float]) -> float:
@@ -118,34 +130,6 @@ def area_under_curve(points: Sequence[tuple[float, float]], largest: float) -> f
     return (area + best * (largest - reached)) / largest
 
 
-def score_interval(unlearned: Documents, target: Documents, reference: Documents) -> Interval:
-    """Forget score on documents with a percentile bootstrap over them.
-
-    The three are resampled together where they are the same documents (an exact reference); an approximate reference
-    has documents of its own and is resampled by itself.
-    """
-    value = forget_score(unlearned.mean_nll, target.mean_nll, reference.mean_nll)
-    return Interval(value, *percentiles(_score_draws(unlearned, target, reference)))
-
-
-def seeds_interval(cells: Sequence[SeedCell]) -> Interval:
-    """Mean over target seeds of the mean forget score over method seeds, with a nested bootstrap.
-
-    Every resample draws target seeds, within each of these method seeds, and then documents; all seeds of one resample share its
-    documents, as the cells themselves do.
-    """
-    by_target: defaultdict[int, list[SeedCell]] = defaultdict(list)
-    for cell in cells:
-        by_target[cell.target_seed].append(cell)
-    of_target = [np.stack([_score_draws(cell.unlearned, cell.target, cell.reference) for cell in group]) for group in by_target.values()]
-    rng = np.random.default_rng(1)
-    # a target seed drawn twice draws its method seeds twice: [draw of a target seed][target seed][resample]
-    means = [[_mean_of_drawn(draws, rng) for draws in of_target] for _ in of_target]
-    drawn = rng.integers(len(of_target), size=(len(of_target), 1, RESAMPLES))
-    resampled = np.take_along_axis(np.asarray(means), drawn, axis=1).mean(axis=(0, 1))
-    return Interval(mean_score(cells), *percentiles(resampled))
-
-
 def mean_score(cells: Sequence[SeedCell]) -> float:
     """Mean over target seeds of the mean forget score over method seeds."""
     by_target: defaultdict[int, list[float]] = defaultdict(list)
@@ -154,16 +138,12 @@ def mean_score(cells: Sequence[SeedCell]) -> float:
     return float(np.mean([np.mean(found) for found in by_target.values()]))
 
 
-def mean_interval(intervals: Sequence[Interval]) -> Interval:
-    """Mean of independent values; the half-widths of their intervals are added in quadrature."""
-    value = float(np.mean([interval.value for interval in intervals]))
-    below = math.hypot(*(interval.value - interval.low for interval in intervals)) / len(intervals)
-    above = math.hypot(*(interval.high - interval.value for interval in intervals)) / len(intervals)
-    return Interval(value, value - below, value + above)
-
-
 def gap_interval(target: Documents, reference: Documents) -> Interval:
-    """Reference minus target forget NLL, nats a token, bootstrapped over documents like `score_interval`."""
+    """Reference minus target forget NLL, nats a token, with a percentile bootstrap over documents.
+
+    The two are resampled together where they are the same documents (an exact reference); an approximate reference has documents of
+    its own and is resampled by itself.
+    """
     rng = np.random.default_rng(0)
     rows = rng.integers(len(target.ids), size=(RESAMPLES, len(target.ids)))
     paired = reference.ids == target.ids
@@ -205,23 +185,6 @@ def has_gap(baseline: Baseline) -> bool:
         if gap.low <= 0 or (baseline.noise_floor is not None and gap.value <= baseline.noise_floor):
             return False
     return True
-
-
-def _score_draws(unlearned: Documents, target: Documents, reference: Documents) -> NDArray[np.float64]:
-    """Forget scores of bootstrap resamples: the same documents are drawn whenever the sets are of the same size."""
-    paired = reference.ids == unlearned.ids
-    rng = np.random.default_rng(0)
-    rows = rng.integers(len(unlearned.ids), size=(RESAMPLES, len(unlearned.ids)))
-    reference_rows = rows if paired else rng.integers(len(reference.ids), size=(RESAMPLES, len(reference.ids)))
-    q, q0, q_star = resampled_nll(unlearned, rows), resampled_nll(target, rows), resampled_nll(reference, reference_rows)
-    gap = np.abs(q0 - q_star)
-    return np.asarray(1 - np.abs(q - q_star) / np.where(gap == 0, np.nan, gap))
-
-
-def _mean_of_drawn(draws: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Mean over method seeds drawn anew for each resample; `draws` is (method seeds, resamples)."""
-    seeds = rng.integers(len(draws), size=draws.shape)
-    return np.asarray(np.take_along_axis(draws, seeds, axis=0).mean(axis=0))
 
 
 def resampled_nll(documents: Documents, rows: NDArray[np.int64]) -> NDArray[np.float64]:

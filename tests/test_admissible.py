@@ -10,7 +10,7 @@ import pytest
 from panels import scored, with_panels
 from records import documents, harmed, original, record, spec
 
-from benchmark import scores
+from benchmark.chance import estimate
 from benchmark.leaderboard import Row, board, rows
 from benchmark.leaderboard.admissible import counted, mark
 from benchmark.leaderboard.document import overall_table, sections
@@ -67,7 +67,7 @@ def test_harm_is_no_way_out_of_a_score_below_zero() -> None:
 @pytest.mark.parametrize("damage", [0.0, 0.049, 0.051, 0.099, 0.101, 5.0])
 def test_more_damage_never_counts_for_more(score: float, damage: float) -> None:
     cell = SeedCell(0, 0, documents("forget", 3.0 - abs(score - 1)), documents("forget", 2.0), documents("forget", 3.0))
-    values = [scores.seeds_interval([counted(cell, more, 0.05)]).value for more in (damage, damage + 0.01, damage + 0.06, damage + 1)]
+    values = [estimate([[counted(cell, more, 0.05)]]).value for more in (damage, damage + 0.01, damage + 0.06, damage + 1)]
     assert values == sorted(values, reverse=True)
     assert values[0] <= cell.score + 1e-12
 
@@ -80,7 +80,7 @@ def test_runs_count_one_by_one() -> None:
     assert row.headline.score.value == pytest.approx(0.9)
     assert row.score is not None
     assert row.score.value == pytest.approx(0.45)
-    assert row.score == scores.seeds_interval(row.cells)
+    assert row.score == estimate([row.cells])
 
 
 def test_the_board_ranks_by_what_counts_and_marks_what_does_not() -> None:

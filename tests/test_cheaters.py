@@ -21,10 +21,12 @@ LEFT_AT_THE_START = ("destroyed", "filter-nothing", "overshooting")
 TAKEN_AWAY = {
     "filter": ("hidden", "logit_lens"),
     "filter-unsure": ("pretended", "exact_memorization"),
-    "unsure": ("pretended", "exact_memorization"),
     "rounded": ("hidden", "quantised_int4"),
 }
 """By which flag and which metric."""
+
+WITHIN_THE_FLOOR = ("unsure",)
+"""What they score is no more than two honest trainings are apart: it claims nothing that could be pretended."""
 
 NO_BETTER_THAN_CONTROLS = ("memoriser",)
 
@@ -62,7 +64,7 @@ def test_the_records_are_of_the_cheaters_as_they_are() -> None:
 
 
 def test_every_cheater_has_its_place_here() -> None:
-    assert {*LEFT_AT_THE_START, *TAKEN_AWAY, *NO_BETTER_THAN_CONTROLS} == set(CHEATERS)
+    assert {*LEFT_AT_THE_START, *TAKEN_AWAY, *WITHIN_THE_FLOOR, *NO_BETTER_THAN_CONTROLS} == set(CHEATERS)
 
 
 @pytest.mark.parametrize("name", CHEATERS)
@@ -92,6 +94,11 @@ def test_whoever_hides_the_text_is_caught_and_loses_the_score(built: Board, name
     caught = row(built, name)
     assert all((point.mark, point.counted.value) == ("§", 0) for point in caught.points if point.step and point.counted)
     assert caught.area is None
+
+
+@pytest.mark.parametrize("name", WITHIN_THE_FLOOR)
+def test_whoever_scores_within_the_noise_floor_is_not_told_from_nothing(built: Board, name: str) -> None:
+    assert 0 < score(built, name) <= built.tasks[0].score_floor
 
 
 @pytest.mark.parametrize("name", NO_BETTER_THAN_CONTROLS)

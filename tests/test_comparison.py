@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from records import baseline
 from scipy import stats
+from seed_cells import plain, simulated, texts
 
-from benchmark.comparison import Comparison, Component, compare, holm, ranks, score_floor, student
+from benchmark.comparison import Comparison, compare, holm, ranks, score_floor
 from benchmark.record import Documents
 from benchmark.scores import SeedCell, forget_score
-
-
-def texts(nll: Iterable[float], tokens: Sequence[int] | None = None, name: str = "d") -> Documents:
-    """Documents of these mean losses; of 100 tokens each, unless told otherwise."""
-    nll = [float(each) for each in nll]
-    tokens = tokens or [100] * len(nll)
-    return Documents(
-        ids=tuple(f"{name}{index}" for index in range(len(nll))),
-        nll=tuple(each * count for each, count in zip(nll, tokens, strict=True)),
-        correct=(0,) * len(nll),
-        tokens=tuple(tokens),
-    )
-
-
-def plain(scores: Sequence[float] | NDArray[np.float64], target_seed: int = 0, seed: int = 0) -> SeedCell:
-    """A cell whose score is the mean of these: every document goes from a loss of 2 to one of 3."""
-    count = len(scores)
-    return SeedCell(target_seed, seed, texts(2 + each for each in scores), texts([2] * count), texts([3] * count))
 
 
 def only(first: Sequence[Sequence[SeedCell]], second: Sequence[Sequence[SeedCell]], floor: float = 0.0) -> Comparison:
@@ -142,13 +125,6 @@ def test_one_document_tells_nothing_apart() -> None:
     assert found.difference == pytest.approx((ONE.mean() - OTHER.mean() + 0.8) / 2)
 
 
-def test_student_by_hand() -> None:
-    error, p = student(1.0, [Component(0.09, 5), Component(0.16, 2)])
-    freedom = 0.25**2 / (0.09**2 / 5 + 0.16**2 / 2)
-    assert error == pytest.approx(0.5)
-    assert p == pytest.approx(2 * stats.t.sf(2.0, freedom))
-
-
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
@@ -182,15 +158,6 @@ def test_the_noise_floor_as_a_score_is_its_share_of_the_gap_averaged_over_tasks(
     assert score_floor([baseline(noise_floor=0.05), wide]) == pytest.approx((0.05 / 1 + 0.1 / 2) / 2)
     assert score_floor([baseline(noise_floor=0.05), baseline("approximate")]) == pytest.approx(0.025)
     assert score_floor([]) == 0
-
-
-def simulated(rng: np.random.Generator, mean: float, tasks: int = 6, documents: int = 6, seeds: int = 2) -> list[list[SeedCell]]:
-    """A method's cells: chance in the documents, in the target seeds, and in both together."""
-    made = []
-    for _ in range(tasks):
-        shared = rng.normal(mean, 0.05, documents)
-        made.append([plain(shared + rng.normal(0, 0.02) + rng.normal(0, 0.025, documents), target_seed=seed) for seed in range(seeds)])
-    return made
 
 
 def test_equally_good_methods_are_told_apart_no_more_often_than_said() -> None:

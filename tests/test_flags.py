@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from panels import attack, layers, relearned, scored, with_panels
 from records import record, spec
+from scipy import stats
 
 from benchmark import registry
+from benchmark.documents import over_documents
 from benchmark.leaderboard.difference import difference, mean_interval
 from benchmark.leaderboard.flags import RULES, Caught, caught, steps_to
 from benchmark.record import MetricValue, Panel
@@ -127,6 +129,20 @@ class TestPretending:
     def test_nothing_claimed(self) -> None:
         assert self.caught(0.5, ((0.01, 0.0),)) == []
 
+    def test_a_claim_within_the_noise_floor_is_none(self) -> None:
+        assert self.caught(0.5, ((0.01, 0.045),)) == []  # of a gap of 1 nat a token; the floor is 0.05
+        assert self.caught(0.5, ((0.01, 0.06),)) == ["a forget score of 0.06, 0% of the first guesses lost"]
+
+    def test_a_claim_is_as_sure_as_its_documents(self) -> None:
+        """A score of 0.2 that two of twelve documents make: they forgot 1.2 nats each."""
+        made = with_panels(record(spec(), ((0.01, 0.2),)), *({"exact_memorization": scored(of)} for of in (0.5, 0.3, 0.5)))
+        assert made.baseline is not None
+        target = made.baseline.target_test["forget"]
+        uneven = target.model_copy(update={"nll": (target.nll[0] + 120, target.nll[1] + 120, *target.nll[2:])})
+        point = made.operating_points[1]
+        points = (point.model_copy(update={"test": point.test | {"forget": uneven}}),)
+        assert caught(made.model_copy(update={"operating_points": points}), registry.metrics(), False) == ()
+
 
 class TestInside:
     """The output's first guesses are right for 50 of 100 forget tokens on the target, and here for 30 on the reference."""
@@ -193,9 +209,13 @@ def test_destroyed_is_above_the_largest_budget_on_test() -> None:
 
 class TestDifference:
     def test_of_means_is_paired_over_documents(self) -> None:
-        # every document differs by 0.1, so that no resample differs by anything else
-        apart = difference(scored(0.4), scored(0.3))
-        assert apart == pytest.approx((0.1, 0.1, 0.1))
+        assert difference(scored(0.4), scored(0.3)) == pytest.approx((0.1, 0.1, 0.1))  # every document differs by as much
+
+    def test_of_means_is_a_paired_t_interval(self) -> None:
+        first, second = (0.4, 0.9, 0.6, 0.7), (0.3, 0.5, 0.6, 0.2)
+        values = (over_documents({f"forget-{index}": score for index, score in enumerate(of)}) for of in (first, second))
+        found, expected = difference(*values), stats.ttest_rel(first, second).confidence_interval(0.95)
+        assert found == pytest.approx((0.25, expected.low, expected.high))
 
     def test_of_aucs_is_paired_over_documents(self) -> None:
         apart = difference(attack(6), attack(3))

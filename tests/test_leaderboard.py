@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 from records import Removes, documents, environment, original, record, retrained, spec, suite
 
-from benchmark import scores
+from benchmark.chance import estimate
 from benchmark.comparison import Rank
 from benchmark.errors import InputError
 from benchmark.leaderboard import Board, Row, board, rows
@@ -17,6 +17,7 @@ from benchmark.leaderboard.document import sections
 from benchmark.leaderboard.markdown import markdown
 from benchmark.leaderboard.task_table import TaskTable
 from benchmark.record import Cost, Protocol, Record, Setting, TextOrigin
+from benchmark.scores import SeedCell
 
 HALF = ((0.01, 0.2), (0.04, 0.5))
 
@@ -56,7 +57,7 @@ def test_a_row_holds_what_the_record_says() -> None:
     judged = cell.baseline
     assert judged is not None
     test = cell.operating_points[1].test
-    assert row.headline.score == scores.score_interval(test["forget"], judged.target_test["forget"], judged.reference_test["forget"])
+    assert row.headline.score == estimate([[SeedCell(0, 0, test["forget"], judged.target_test["forget"], judged.reference_test["forget"])]])
     assert row.headline.damage == pytest.approx(0.04)
     assert [point.step for point in row.points] == [1, 2, 2]
     assert row.divergence == pytest.approx(0.05)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import warnings
 from html.parser import HTMLParser
@@ -83,6 +84,22 @@ def test_json_has_everything(files: dict[str, bytes]) -> None:
     assert content["leaderboard"]["protocol"]["budgets"] == [0.01, 0.05, 0.2]
 
 
+def test_a_score_on_a_single_document_is_published_without_an_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("records.DOCUMENTS", 1)
+    files = published(tmp_path, [original(), record(spec())])
+    nothing, method = csv.DictReader(io.StringIO(files["leaderboard.csv"].decode()))
+    told = [f"forget_score_at_5_percent{end}" for end in ("", "_low", "_high")]
+    assert [nothing[name] for name in told] == ["0.0", "0.0", "0.0"], "nothing done is certain"
+    assert [method[name] for name in told][1:] == ["", ""]
+    told_row = json.loads(files["leaderboard.json"])["leaderboard"]["tasks"][0]["rows"][1]["row"]
+    assert told_row["headline"]["score"] == {"value": pytest.approx(0.5), "low": None, "high": None}
+    shown = [cells[3] for cells in table_after(files["leaderboard.md"].decode(), "Overall")]
+    assert shown == ["0.00 [0.00, 0.00]", "0.50"]
+    console = Console(record=True, width=140, file=io.StringIO())
+    console.print(render.terminal_table(board([original(), record(spec())])))
+    assert "inf" not in console.export_text()
+
+
 def table_after(text: str, heading: str) -> list[list[str]]:
     lines = text.split(f"## {heading}\n", 1)[1].splitlines()
     first = next(index for index, line in enumerate(lines) if line.startswith("|"))
@@ -113,7 +130,7 @@ def test_markdown_states_the_rule_the_data_and_the_hardware(files: dict[str, byt
         "reported on the test half",
         "methods that cannot be told apart share it",
         "a difference in score of up to 0.050, the mean over tasks of the noise floor, is none",
-        "percentile bootstrap over 12 forget documents",
+        "Student's t on jackknife values of 12 forget documents",
         "fingerprint mmmmmmmmmmmm",
         "data fingerprint dddddddddddd",
         "Some CPU",
@@ -232,6 +249,7 @@ def test_exports_are_pure() -> None:
         (formats.number(-0.001), "0.00"),
         (formats.number(None), "–"),  # noqa: RUF001
         (formats.interval(Interval(0.615, 0.5, 0.7)), "0.61 [0.50, 0.70]"),
+        (formats.interval(Interval(0.615, -math.inf, math.inf)), "0.61"),
         (formats.percent(0.0449), "4.5 %"),
         (formats.percent(1e20), "over 1000 %"),
         (formats.budget(0.05), "5 %"),

@@ -14,9 +14,10 @@ from records import original, record, retrained, spec
 from safetensors.torch import load_file
 from teachings import SHORT
 
-from benchmark import LanguageModel, registry, runner, scores, store
+from benchmark import LanguageModel, registry, runner, store
 from benchmark.alike import check_alike
 from benchmark.cell import Cell
+from benchmark.chance import estimate
 from benchmark.errors import InputError
 from benchmark.executors.here import Here
 from benchmark.implant import CACHE
@@ -166,7 +167,7 @@ def test_a_run_on_both_trainings_of_the_lab(tmp_path: Path) -> None:
     pruned = scored["random-pruning"]
     assert [(cell.target_seed, cell.seed) for cell in pruned.cells] == [(0, 0), (1, 0)]
     assert pruned.headline is not None
-    assert pruned.headline.score == scores.seeds_interval(pruned.cells)
+    assert pruned.headline.score == estimate([pruned.cells])
     assert pruned.cells[1].reference == records["random-pruning", 1].baseline.reference_test["forget"]  # type: ignore[union-attr]
 
 
@@ -224,7 +225,7 @@ def test_the_board_tells_of_every_training() -> None:
     assert f"lab, fingerprints {'m' * 12} (target seed 0), {'n' * 12} (target seed 1)" in text
     gap = r"1\.000 \[0\.\d+, 1\.\d+\] for target seed"
     assert re.search(rf"its NLL on forget less the target's is {gap} 0 and {gap} 1 nats a token", text)
-    assert "target seeds and within them method seeds are drawn first" in text
+    assert "95%, Student's t on jackknife values of 12 forget documents and on the means of target seeds." in text
     assert "ascent, 2 target seeds x 2 seeds" in text
     assert "original, 2 target seeds" in text
     told = json.loads(to_json(built))["leaderboard"]["tasks"][0]["rows"][2]["row"]

@@ -33,8 +33,8 @@ class Reference(BaseModel):
     seconds: float
     """Training time."""
     reference_noise: float | None
-    """How far the forget NLL (all documents) of two retrainings with different seeds is apart, nats; of several the two that are
-    furthest apart; None: one seed."""
+    """How far the forget NLL (all documents) of two retrainings with different seeds is apart, nats, the mean over pairs of them;
+    None: one seed."""
     target_noise: float | None
     """The same for trainings of the target."""
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from benchmark import store
+from benchmark import scores, store
 from benchmark.corpus import Document
 from benchmark.errors import InputError
 from benchmark.executors import Taught
@@ -191,11 +191,11 @@ def _manifest(folder: Path, splits: Mapping[str, Splits], recipe: Recipe, noise:
 
 
 def _apart(folders: Sequence[Path], splits: Splits) -> float:
-    """How far the mean token NLL of models on a task's whole forget set is apart, nats: of the two that are furthest apart."""
+    """How far the mean token NLL of models on a task's whole forget set is apart, nats: the mean over pairs of them."""
     halves = splits.evaluation["forget"]
     means = []
     for folder in folders:
         lm = load_model(folder)
         text = evaluation_text(lm, halves.validation + halves.test, most_tokens=10**9)
         means.append(measure(lm, {"forget": text})["forget"].mean_nll)
-    return max(means) - min(means)
+    return scores.mean_distance(means)

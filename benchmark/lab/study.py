@@ -78,8 +78,8 @@ def _score(records: Sequence[Record], method: str) -> str:
     for record in records:
         if record.spec.method == method and record.operating_points and record.baseline is not None:
             test, baseline = record.operating_points[HEADLINE].test, record.baseline
-            value = scores.score_interval(test["forget"], baseline.target_test["forget"], baseline.reference_test["forget"])
-            return f"{value.value:.2f}"
+            forget = (measured["forget"].mean_nll for measured in (test, baseline.target_test, baseline.reference_test))
+            return f"{scores.forget_score(*forget):.2f}"
     return "-"
 
 

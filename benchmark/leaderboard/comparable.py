@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from benchmark.alike import check_alike
 from benchmark.errors import InputError
+from benchmark.leaderboard.floor import with_one_floor
 from benchmark.record import Record
 
 
 def comparable(records: Iterable[Record]) -> tuple[list[Record], int]:
     """The records to show, and how many older ones they supersede.
 
-    Where a method was edited between runs, the records of its newest version stand.
+    Where a method was edited between runs, the records of its newest version stand. All of a task have one noise floor.
 
     Raises:
         InputError: records of different models, data or protocols lie in one folder.
@@ -27,4 +28,4 @@ def comparable(records: Iterable[Record]) -> tuple[list[Record], int]:
         if record.environment.time > known.environment.time:
             newest[record.spec.method] = record
     kept = [record for record in records if record.spec.source == newest[record.spec.method].spec.source]
-    return kept, len(records) - len(kept)
+    return with_one_floor(kept), len(records) - len(kept)

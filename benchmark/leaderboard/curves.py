@@ -73,15 +73,16 @@ def _score_curves(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: St
 
 def _score_legend(axes: Axes, board: Board, shown: Sequence[Ranked], strokes: Strokes) -> None:
     values = [(ranked, ranked.row.score) for ranked in shown]
-    lows, highs = [score.low for _, score in values if score], [score.high for _, score in values if score]
+    known = [score for _, score in values if score is not None and score.known]
+    lows, highs = [score.low for score in known], [score.high for score in known]
     legend(axes, [_entry(ranked, score and score.value) for ranked, score in values], strokes)
     for index, (ranked, score) in enumerate(values):
-        if score is not None:
+        if score is not None and score.known:
             axes.plot((score.low, score.high), (index, index), color=strokes[ranked.row.label].colour, linewidth=1.6, zorder=1)
     axes.axvline(0, color="black", linewidth=0.8, zorder=0)
     if max(highs, default=0) > 0.75:
         axes.axvline(1, color="black", linewidth=0.8, zorder=0)
-    axes.set_xlim(max(DEEPEST, min([0.0, *lows])) - 0.04, max([0.2, *highs]) * 1.04 + 0.02)
+    axes.set_xlim(max(DEEPEST, min([0.0, *lows])) - 0.04, min(1.0, max([0.2, *highs])) * 1.04 + 0.02)
     axes.set_xlabel("forget score (0: original, 1: retrained)")
     axes.set_title(f"At {formats.budget(board.budget)} damage, on test, with 95 % interval")
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.documents import percentiles, resamples
+from benchmark.chance import component, half_width
 from benchmark.membership import auc_interval
 from benchmark.record import MetricValue
 from benchmark.scores import Interval
@@ -21,10 +20,10 @@ SAME = 1e-9
 def difference(first: MetricValue, second: MetricValue) -> Interval | None:
     """The first's value less the second's; None where either has none, or no interval is to be had.
 
-    Where a value is the mean of its documents' `score`s, documents are resampled, the same ones of both models. Where it is the AUC
-    of members' scores against others' (`member` 1 or 0, a member's being the lower), the two AUCs' own intervals are combined (MOVER:
-    Zou & Donner 2008, Statistics in Medicine 27:1693) with their correlation by DeLong et al. 1988 (Biometrics 44:837): a bootstrap over
-    a handful of documents has no width where all members lie on one side. Of other values the intervals are taken as independent, which
+    Where a value is the mean of its documents' `score`s, the interval is Student's t over their differences. Where it is the AUC of
+    members' scores against others' (`member` 1 or 0, a member's being the lower), the two AUCs' own intervals are combined (MOVER: Zou
+    & Donner 2008, Statistics in Medicine 27:1693) with their correlation by DeLong et al. 1988 (Biometrics 44:837): a bootstrap over a
+    handful of documents has no width where all members lie on one side. Of other values the intervals are taken as independent, which
     makes that of the difference rather too wide.
     """
     if first.agg_value is None or second.agg_value is None:
@@ -32,9 +31,10 @@ def difference(first: MetricValue, second: MetricValue) -> Interval | None:
     value = first.agg_value - second.agg_value
     pair = (first, second)
     if first.value_by_index.keys() == second.value_by_index.keys() and first.value_by_index:
-        draws = [_means(one) for one in pair]
-        if draws[0] is not None and draws[1] is not None:
-            return Interval(value, *percentiles(draws[0] - draws[1]))
+        means = [_means(one) for one in pair]
+        if means[0] is not None and means[1] is not None:
+            half = half_width([component(means[0] - means[1], 1)])
+            return Interval(value, value - half, value + half)
         won = [_won(one, list(first.value_by_index)) for one in pair]
         if won[0] is not None and won[1] is not None and won[0].shape == won[1].shape:
             return _of_aucs(won[0], won[1])
@@ -72,14 +72,14 @@ def mean_interval(intervals: Sequence[Interval | None]) -> Interval | None:
 
 
 def _means(value: MetricValue) -> NDArray[np.float64] | None:
-    """Of resamples, where the value is the mean of documents' scores."""
+    """The documents' scores, where the value is their mean."""
     documents = value.value_by_index.values()
     if len(documents) < 2 or any("score" not in document or "member" in document for document in documents):
         return None
     each = np.array([document["score"] for document in documents])
     if abs(each.mean() - (value.agg_value or 0.0)) > SAME * max(1.0, abs(each.mean())):
         return None
-    return np.asarray(each[_rows(len(each))].mean(axis=1))
+    return each
 
 
 def _won(value: MetricValue, names: Sequence[str]) -> NDArray[np.float64] | None:
@@ -119,8 +119,3 @@ def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> flo
 def _covariance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     sides = [(first.mean(axis=axis), second.mean(axis=axis)) for axis in (1, 0)]
     return sum(float(np.cov(one, another)[0, 1]) / len(one) for one, another in sides)
-
-
-@lru_cache(maxsize=64)
-def _rows(count: int) -> NDArray[np.int64]:
-    return resamples(count)

@@ -13,6 +13,7 @@ from benchmark import store
 from benchmark.leaderboard import Board
 from benchmark.leaderboard.rows import SETS, Row
 from benchmark.leaderboard.task_table import Ranked, TaskTable
+from benchmark.scores import Interval
 
 BOARD_SCHEMA = 3
 """Of leaderboard.json: raised when its shape or the meaning of a field changes."""
@@ -56,8 +57,8 @@ def _csv_row(table: TaskTable, ranked: Ranked) -> dict[str, Cell]:
         score = point.score
         cells |= {
             f"forget_score_{at}": score and score.value,
-            f"forget_score_{at}_low": score and score.low,
-            f"forget_score_{at}_high": score and score.high,
+            f"forget_score_{at}_low": score.low if score and score.known else None,
+            f"forget_score_{at}_high": score.high if score and score.known else None,
             f"forget_score_counted_{at}": point.counted and point.counted.value,
             f"utility_damage_{at}": point.damage,
             f"utility_damage_largest_{at}": point.largest_damage,
@@ -118,6 +119,8 @@ def _plain(value: object) -> JsonValue:
         return {name: _plain(getattr(value, name)) for name in published}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Interval) and not value.known:
+        return {"value": value.value, "low": None, "high": None}
     if isinstance(value, list | tuple):
         names = getattr(value, "_fields", None)
         return {name: _plain(item) for name, item in zip(names, value, strict=True)} if names else [_plain(item) for item in value]

@@ -11,10 +11,12 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from benchmark import scores
+from benchmark.chance import estimate
+from benchmark.comparison import score_floor
 from benchmark.leaderboard.difference import difference, told_from_zero
 from benchmark.metric import Metric
 from benchmark.record import Baseline, MetricValue, OperatingPoint, Panel, Record
-from benchmark.scores import Interval
+from benchmark.scores import Interval, SeedCell
 
 Flag = Literal["hidden", "pretended", "recoverable", "over-forgotten", "membership", "destroyed"]
 
@@ -39,7 +41,7 @@ RULES: Mapping[Flag, str] = {
     " more than the reference's, both beyond their intervals and the difference beyond the noise floor; or a lens finds a share of the"
     " target's knowledge inside that is larger, beyond the interval, than the share that its own first guesses show",
     "pretended": "its first guesses give it away: of what the target guesses and the reference does not, it has lost a smaller share"
-    " than its forget score says, their intervals apart",
+    " than its forget score says, their intervals apart, and that score is beyond the noise floor",
     "recoverable": "little training brings it back: half of what it forgot within half of the steps that the reference takes for the same"
     " way, its interval below all of them; or a probe that is trained on such text finds inside, beyond the interval, more than half of"
     " that share of the target's knowledge that its own first guesses no longer show",
@@ -171,12 +173,12 @@ def _claim(baseline: Baseline, point: OperatingPoint) -> Interval | None:
     """The forget score on test; None where target and reference cannot be told apart."""
     if not scores.has_gap(baseline):
         return None
-    return scores.score_interval(point.test["forget"], baseline.target_test["forget"], baseline.reference_test["forget"])
+    return estimate([[SeedCell(0, 0, point.test["forget"], baseline.target_test["forget"], baseline.reference_test["forget"])]])
 
 
 def _pretended(panel: Panel, baseline: Baseline, claim: Interval | None) -> list[Caught]:
     target, reference, value = (of.get(GUESSES) for of in (baseline.target_panel, baseline.reference_panel, panel))
-    if claim is None or target is None or reference is None or value is None:
+    if claim is None or target is None or reference is None or value is None or claim.value <= score_floor([baseline]):
         return []
     gap, lost = difference(target, reference), difference(target, value)
     if gap is None or lost is None or gap.low <= 0 or claim.low <= lost.high / gap.value:

@@ -19,8 +19,10 @@ def number(value: float | None, decimals: int = DECIMALS) -> str:
 
 
 def interval(value: Interval | None) -> str:
-    """`0.62 [0.55, 0.69]`."""
-    return DASH if value is None else f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
+    """`0.62 [0.55, 0.69]`, or `0.62` where the interval has no ends."""
+    if value is None:
+        return DASH
+    return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]" if value.known else number(value.value)
 
 
 def rank(value: Rank | None) -> str:

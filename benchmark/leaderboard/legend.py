@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmark.leaderboard import Board, formats
 from benchmark.leaderboard.admissible import ABOVE, FAR_ABOVE, HIDING, INADMISSIBLE
 from benchmark.leaderboard.controls import control_facts
@@ -9,7 +11,7 @@ from benchmark.leaderboard.flags import DISQUALIFYING
 from benchmark.leaderboard.rows import ORIGINAL, SETS
 from benchmark.leaderboard.task_table import TaskTable
 from benchmark.record import Setting, TextOrigin
-from benchmark.scores import CONFIDENCE, RESAMPLES, Interval
+from benchmark.scores import CONFIDENCE, Interval
 from benchmark.task import REQUEST
 
 Facts = tuple[tuple[str, str], ...]
@@ -31,6 +33,10 @@ RANKS = (
     "one more than the number of methods told to be better, so that methods that cannot be told apart share it. The rank interval is"
     f" where the true rank lies, for all methods at once with {CONFIDENCE:.0%} confidence. Every two methods are compared on the same"
     " documents and target seeds (Student's t on jackknife values, Holm's correction over all pairs)"
+)
+INDEPENDENT = (
+    f"Its {CONFIDENCE:.0%} interval is Student's t on jackknife values of documents and on the means of seeds. Its interval takes the tasks"
+    " as independent, although they share the target model of a seed"
 )
 MARKS = (
     f"{ABOVE}: damage on test is above the budget. {FAR_ABOVE}: it is more than {INADMISSIBLE:g} times the budget. {HIDING}: caught as"
@@ -61,7 +67,7 @@ def overall_rules(board: Board) -> Facts:
     if scored:
         names = ", ".join(table.task for table in scored)
         facts += [
-            ("Mean", f"over {names}, each counted once; no mean where a score is missing. Its interval takes the tasks as independent."),
+            ("Mean", f"over {names}, each counted once; no mean where a score is missing. {INDEPENDENT}{_without_training(scored)}."),
             ("Order", f"by mean score. {_sentence(BRACKETS)}; methods without a mean come last, without a rank."),
             ("Rank", f"{RANKS}{_floor(board.score_floor, 'the mean over tasks of the noise floor')}."),
             ("Marks", f"{MARKS}; the table of its task shows what was measured."),
@@ -215,7 +221,9 @@ def _reference(table: TaskTable) -> str:
         ]
         told += f"; its NLL on forget less the target's is {' and '.join(gaps)} nats a token"
     if table.noise_floor is not None:
+        measured = f"on average over pairs of the {len(table.gaps)} target seeds, on the test half"
         told += f", two honest trainings are {table.noise_floor:.3f} apart"
+        told += f" ({measured if len(table.gaps) > 1 else 'as measured when the lab was made'})"
     return told
 
 
@@ -243,18 +251,20 @@ def _unscored(table: TaskTable) -> str:
 
 def _intervals(table: TaskTable) -> str:
     documents = f"{table.sizes['forget'].documents} forget documents" if "forget" in table.sizes else "the forget documents"
-    told = f"{CONFIDENCE:.0%} percentile bootstrap over {documents}, {RESAMPLES:,} resamples"
-    drawn = [
-        what
-        for what, several in (
-            ("target seeds", any(len(ranked.row.target_seeds) > 1 for ranked in table.rows)),
-            ("method seeds", any(len(ranked.row.seeds) > 1 for ranked in table.rows)),
-        )
-        if several
-    ]
-    if drawn:
-        told += f"; where there are several, {' and within them '.join(drawn)} are drawn first"
-    return f"{told}."
+    told = f"{CONFIDENCE:.0%}, Student's t on jackknife values of {documents}"
+    if table.reference_kind == "approximate":
+        told += " and of those of the holdout set"
+    if len(table.gaps) > 1:
+        told += " and on the means of target seeds"
+    elif any(len(ranked.row.seeds) > 1 for ranked in table.rows):
+        told += " and on the scores of method seeds"
+    return f"{told}{_without_training([table])}."
+
+
+def _without_training(tables: Sequence[TaskTable]) -> str:
+    """Which tasks have nothing to tell chance in training by."""
+    single = [table.task for table in tables if len(table.gaps) < 2]
+    return f". Chance in training is not included on {', '.join(single)}, in intervals or ranks: there is one target seed" if single else ""
 
 
 def _sets(table: TaskTable) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark import scores
+from benchmark.chance import estimate
 from benchmark.comparison import Comparison, Rank
 from benchmark.leaderboard.admissible import FAR_ABOVE, HIDING
 from benchmark.leaderboard.ranking import Contender, ranking
@@ -108,11 +108,11 @@ def _overall_row(tasks: Sequence[TaskTable], cells: Mapping[str, Row]) -> Overal
         method=some.method,
         label=some.label,
         control=some.control,
-        scores={task: score and score.value for task, score in scored.items()},
+        scores=scored,
         marks={task: row.headline.mark if (row := cells.get(task)) is not None and row.headline is not None else "" for task in scored},
-        mean=_mean_score(list(scored.values())),
-        documents_mean=_value(_mean_score(by_kind["documents"])),
-        domain_mean=_value(_mean_score(by_kind["domain"])),
+        mean=estimate([cells[task].cells for task in scored]) if scored and None not in scored.values() else None,
+        documents_mean=_mean(by_kind["documents"]),
+        domain_mean=_mean(by_kind["domain"]),
         max_difference=_mean(domain),
         flops=sum(expense.flops for expense in expenses) if complete else None,
         seconds=sum(expense.seconds for expense in expenses) if complete else None,
@@ -134,17 +134,8 @@ def _missing(tasks: Sequence[TaskTable], cells: Mapping[str, Row]) -> str | None
     return ", ".join(told) or None
 
 
-def _score(row: Row | None) -> Interval | None:
-    return None if row is None else row.score
-
-
-def _value(interval: Interval | None) -> float | None:
-    return None if interval is None else interval.value
-
-
-def _mean_score(intervals: Sequence[Interval | None]) -> Interval | None:
-    present = [interval for interval in intervals if interval is not None]
-    return scores.mean_interval(present) if present and len(present) == len(intervals) else None
+def _score(row: Row | None) -> float | None:
+    return None if row is None or row.score is None else row.score.value
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

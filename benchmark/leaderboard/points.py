@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark import registry, scores
+from benchmark.chance import estimate
 from benchmark.errors import InputError
 from benchmark.leaderboard import admissible
 from benchmark.leaderboard.flags import DISQUALIFYING, caught
@@ -20,7 +21,7 @@ class Point:
     budget: float
     step: float
     score: Interval | None
-    """Forget score as measured, with its bootstrap interval."""
+    """Forget score as measured, with its interval."""
     counted: Interval | None
     """The same as it counts: runs far above the budget, or caught hiding the text, are no better than the untouched model."""
     damage: float
@@ -78,12 +79,12 @@ def _point(group: Sequence[Record], index: int, scored: bool, caught_hiding: boo
     hiding = caught_hiding and any(point.step > 0 for point in chosen)
     measured = tuple(_seed_cell(record, point) for record, point in zip(group, chosen, strict=True)) if scored else ()
     counted = counted_cells(group, index, hiding) if scored else ()
-    score = scores.seeds_interval(measured) if scored else None
+    score = estimate([measured]) if scored else None
     return Point(
         budget=chosen[0].budget,
         step=sum(point.step for point in chosen) / len(chosen),
         score=score,
-        counted=score if counted == measured else scores.seeds_interval(counted),
+        counted=score if counted == measured else estimate([counted]),
         damage=sum(damages) / len(damages),
         largest_damage=max(damages),
         hiding=hiding,

@@ -91,7 +91,7 @@ def terminal_table(board: Board) -> TerminalTable:
     for row in board.overall:
         cells = [formats.rank_interval(row.rank), row.name]
         if tasks:
-            between = "" if row.mean is None else f"{formats.number(row.mean.low)} to {formats.number(row.mean.high)}"
+            between = "" if row.mean is None or not row.mean.known else f"{formats.number(row.mean.low)} to {formats.number(row.mean.high)}"
             cells += [formats.number(row.mean and row.mean.value) + row.mark, between]
         cells += [formats.number(row.scores[task]) + row.marks[task] for task in tasks]
         cells += [formats.number(row.max_difference)] if domain else []
