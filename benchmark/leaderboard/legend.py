@@ -258,7 +258,7 @@ def _intervals(table: TaskTable) -> str:
         told += " and on the means of target seeds"
     elif any(len(ranked.row.seeds) > 1 for ranked in table.rows):
         told += " and on the scores of method seeds"
-    return f"{told}{_without_training([table])}."
+    return f"{told}{_without_training([table])}. That of a gap is a percentile bootstrap over the documents."
 
 
 def _without_training(tables: Sequence[TaskTable]) -> str:
