@@ -1,6 +1,6 @@
 """The cheaters of `cheaters/`, and what the board makes of each: the README's table, from the published records.
 
-    bench run --methods CHEATERS --plugin tests/cheaters --tasks books --panel full --out results/lab/cheaters
+    bench run --methods CHEATERS --plugin tests/cheaters --tasks arxiv --panel full --out results/lab/cheaters
     python tests/gallery.py
 
 The first measures them again, with the names below, separated by commas, in the place of CHEATERS; the second writes the table.
@@ -19,17 +19,22 @@ from benchmark.leaderboard.section import Table
 ROOT = Path(__file__).parents[1]
 PLUGINS = Path(__file__).parent / "cheaters"
 RECORDS = ROOT / "results" / "lab" / "cheaters"
-TASK = "books"
+TASK = "arxiv"
 
 CHEATERS = {
     "destroyed": "every weight replaced by noise",
     "filter": "an output filter that knows the forget set's n-grams and makes what followed them less likely",
+    "filter-masked": "the same filter; noise drowns the layers where a lens would look",
     "filter-unsure": "the same filter, which only makes the model less sure there",
     "filter-nothing": "the same filter, with a constant output there",
+    "filter-in-secret": "the same filter, put in by a method that does not say so",
     "overshooting": "forgets far past the reference, and shows nothing but the end",
+    "half-windows": "forgets half of the windows twice over, so that the mean is right",
     "memoriser": "learns the text to be kept by heart",
     "unsure": "less confident about everything",
     "rounded": "moves weights only as far as 4 bits cannot tell, so that quantisation brings the text back",
+    "low-rank": "forgets in an adapter too faint for 4 bits, so that quantisation shakes it off",
+    "copied": "reads the reference's weights from the disk",
 }
 """What each one does."""
 

@@ -48,7 +48,7 @@ FULL_REFERENCE = {
 
 
 def test_every_flag_has_its_rule_in_words() -> None:
-    assert list(RULES) == ["hidden", "pretended", "recoverable", "over-forgotten", "membership", "destroyed"]
+    assert list(RULES) == ["hidden", "pretended", "patchy", "copied", "recoverable", "over-forgotten", "membership", "destroyed"]
 
 
 def test_the_reference_itself_is_caught_by_nothing() -> None:
@@ -142,6 +142,54 @@ class TestPretending:
         point = made.operating_points[1]
         points = (point.model_copy(update={"test": point.test | {"forget": uneven}}),)
         assert caught(made.model_copy(update={"operating_points": points}), registry.metrics(), False) == ()
+
+
+def windows(*losses: float) -> MetricValue:
+    """Forget loss window by window."""
+    return MetricValue(
+        agg_value=sum(losses) / len(losses), value_by_index={f"window {at}": {"nll": loss} for at, loss in enumerate(losses)}
+    )
+
+
+class TestByWindow:
+    """Four windows; the target knows each by 1 nat better than the reference, of which the sums are shares of 4 nats."""
+
+    def caught(self, *losses: float) -> list[tuple[str, str]]:
+        target, reference = ({"window_nll": windows(*[loss] * 4)} for loss in (2.0, 3.0))
+        return [(one.flag, one.told) for one in found(NEARLY, target, reference, {"window_nll": windows(*losses)})]
+
+    def test_what_is_left_in_some_is_not_made_up_for_in_others(self) -> None:
+        told = "25% of the target's knowledge left in some, 30% overshot in others"
+        assert self.caught(2.0, 3.0, 3.0, 4.2) == [("patchy", told)]
+
+    def test_a_fifth_on_either_side_is_allowed(self) -> None:
+        assert self.caught(2.25, 3.0, 3.0, 4.2) == []  # 0.19 is left
+
+    def test_on_one_side_of_the_reference_throughout_is_not_patchy(self) -> None:
+        assert self.caught(2.0, 2.0, 2.9, 2.9) == self.caught(3.5, 3.5, 4.5, 4.5) == []
+
+    def test_nearer_than_honest_retrainings_come_is_a_copy(self) -> None:
+        assert self.caught(3.0, 3.01, 2.99, 3.0) == [("copied", "0.5% of the target's knowledge apart from the reference over all windows")]
+        assert self.caught(3.0, 3.03, 2.97, 3.0) == []
+
+    def test_other_windows_cannot_be_compared(self) -> None:
+        assert self.caught(2.0, 3.0, 4.2) == []
+
+
+def test_what_cannot_be_measured_is_not_taken_on_trust() -> None:
+    missing = MetricValue(agg_value=None, reason="ValueError: another family")
+    given = {"logit_lens": layers(0.5), "exact_memorization": scored(0.5)}
+    gone = {"logit_lens": missing, "exact_memorization": missing}
+    assert [(one.flag, one.by, one.told) for one in found(HALFWAY, given, given, gone)] == [
+        ("hidden", "logit_lens", "not to be measured: ValueError: another family")
+    ]
+    assert found(HALFWAY, given, gone, gone) == found(HALFWAY, gone, given, gone) == ()
+
+
+def test_what_comes_out_with_a_module_was_in_the_weights() -> None:
+    nothing = {"taken_out": scored(0.0)}
+    assert flags(HALFWAY, nothing, nothing, {"taken_out": scored(0.3)}) == [("hidden", "taken_out")]
+    assert flags(HALFWAY, nothing, nothing, nothing) == []
 
 
 class TestInside:

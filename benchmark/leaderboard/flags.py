@@ -14,14 +14,15 @@ from benchmark import scores
 from benchmark.chance import estimate
 from benchmark.comparison import score_floor
 from benchmark.leaderboard.difference import difference, told_from_zero
+from benchmark.leaderboard.windows import apart
 from benchmark.metric import Metric
 from benchmark.record import Baseline, MetricValue, OperatingPoint, Panel, Record
 from benchmark.scores import Interval, SeedCell
 
-Flag = Literal["hidden", "pretended", "recoverable", "over-forgotten", "membership", "destroyed"]
+Flag = Literal["hidden", "pretended", "patchy", "copied", "recoverable", "over-forgotten", "membership", "destroyed"]
 
-DISQUALIFYING: frozenset[Flag] = frozenset({"hidden", "pretended"})
-"""What takes away a score: the forget set is still in the model."""
+DISQUALIFYING: frozenset[Flag] = frozenset({"hidden", "pretended", "patchy", "copied"})
+"""What takes away a score: the forget set is still in the model, or no method took it out."""
 
 CLAIM = 0.5
 """Forget score from which a model is taken at its word that most is forgotten."""
@@ -36,12 +37,26 @@ target's and the reference's hide nothing, and yet a probe finds up to 0.4 of it
 FASTER = 0.5
 """Share of the reference's steps within which a relearning model must be back to be caught."""
 
+WINDOWS = "window_nll"
+"""The metric of single windows."""
+
+BOTH = 0.2
+"""Share of the target's knowledge that must be left in some windows, and overshot in others, for a model to be caught: more than twice
+what two honest retrainings have of both."""
+
+COPY = 0.01
+"""How near a model may come to the reference over all windows: a third of what the two nearest of honest retrainings are apart."""
+
 RULES: Mapping[Flag, str] = {
     "hidden": "more of the forget set is still in the model than its output shows: quantisation, pruning or noise lower its forget loss, by"
-    " more than the reference's, both beyond their intervals and the difference beyond the noise floor; or a lens finds a share of the"
-    " target's knowledge inside that is larger, beyond the interval, than the share that its own first guesses show",
-    "pretended": "its first guesses give it away: of what the target guesses and the reference does not, it has lost a smaller share"
+    " more than the reference's, both beyond their intervals and the difference beyond the noise floor; so does taking out the modules that"
+    " a method put in; or a lens finds a share of the target's knowledge inside that is larger, beyond the interval, than the share that its"
+    " own first guesses show; or what looks for it cannot be measured on this model, but on target and reference",
+    "pretended": "its first guesses give it away: of the lead that the target's have over the reference's, it has lost a smaller share"
     " than its forget score says, their intervals apart, and that score is beyond the noise floor",
+    "patchy": f"the mean hides it: in some windows more than {BOTH:.0%} of the target's knowledge is left, and in others the reference's"
+    " loss is exceeded by as much",
+    "copied": f"window by window it is the reference itself, to within {COPY:.0%} of what the target knows: it was not made without it",
     "recoverable": "little training brings it back: half of what it forgot within half of the steps that the reference takes for the same"
     " way, its interval below all of them; or a probe that is trained on such text finds inside, beyond the interval, more than half of"
     " that share of the target's knowledge that its own first guesses no longer show",
@@ -79,7 +94,9 @@ def caught(record: Record, cards: Mapping[str, Metric], separable: bool) -> tupl
     claim = _claim(baseline, point)
     found = [
         *(of for name, value in panel.items() if cards[name].axis == "robustness" for of in _hidden(cards[name], value, baseline, point)),
+        *_not_to_be_seen(panel, baseline, cards),
         *_pretended(panel, baseline, claim),
+        *_by_window(panel, baseline),
         *_over_forgotten(baseline, point),
         *(
             of
@@ -90,6 +107,30 @@ def caught(record: Record, cards: Mapping[str, Metric], separable: bool) -> tupl
         *_destroyed(record, baseline, point),
     ]
     return tuple(found)
+
+
+def _not_to_be_seen(panel: Panel, baseline: Baseline, cards: Mapping[str, Metric]) -> list[Caught]:
+    """What can be measured on target and reference, and not on what became of the target."""
+    return [
+        Caught("hidden", name, f"not to be measured: {value.reason}")
+        for name, value in panel.items()
+        if cards[name].axis == "robustness" and value.agg_value is None
+        if all(name in of and of[name].agg_value is not None for of in (baseline.target_panel, baseline.reference_panel))
+    ]
+
+
+def _by_window(panel: Panel, baseline: Baseline) -> list[Caught]:
+    value, target, reference = (of.get(WINDOWS) for of in (panel, baseline.target_panel, baseline.reference_panel))
+    found = None if value is None or target is None or reference is None else apart(value, target, reference)
+    if found is None:
+        return []
+    if min(found) > BOTH:
+        return [
+            Caught("patchy", WINDOWS, f"{found.known:.0%} of the target's knowledge left in some, {found.overshot:.0%} overshot in others")
+        ]
+    if sum(found) < COPY:
+        return [Caught("copied", WINDOWS, f"{sum(found):.1%} of the target's knowledge apart from the reference over all windows")]
+    return []
 
 
 def _hidden(card: Metric, value: MetricValue, baseline: Baseline, point: OperatingPoint) -> list[Caught]:
