@@ -50,8 +50,8 @@ COPY = 0.01
 RULES: Mapping[Flag, str] = {
     "hidden": "more of the forget set is still in the model than its output shows: quantisation, pruning or noise lower its forget loss, by"
     " more than the reference's, both beyond their intervals and the difference beyond the noise floor; so does taking out the modules that"
-    " a method put in; or a lens finds a share of the target's knowledge inside that is larger, beyond the interval, than the share that its"
-    " own first guesses show; or what looks for it cannot be measured on this model, but on target and reference",
+    " a method put in; or a lens finds a share of the target's knowledge inside that is larger, beyond the interval, than the share that"
+    " its own first guesses show; or what looks for it cannot be measured on this model, but on target and reference",
     "pretended": "its first guesses give it away: of the lead that the target's have over the reference's, it has lost a smaller share"
     " than its forget score says, their intervals apart, and that score is beyond the noise floor",
     "patchy": f"the mean hides it: in some windows more than {BOTH:.0%} of the target's knowledge is left, and in others the reference's"
