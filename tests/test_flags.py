@@ -158,15 +158,17 @@ class TestByWindow:
         target, reference = ({"window_nll": windows(*[loss] * 4)} for loss in (2.0, 3.0))
         return [(one.flag, one.told) for one in found(NEARLY, target, reference, {"window_nll": windows(*losses)})]
 
-    def test_what_is_left_in_some_is_not_made_up_for_in_others(self) -> None:
+    def test_half_known_and_half_overshot_is_caught(self) -> None:
+        # 0.05 overshot on average, from which the windows are 1.05, 0.05, 0.05 and 1.15 away
         told = "25% of the target's knowledge left in some, 30% overshot in others"
         assert self.caught(2.0, 3.0, 3.0, 4.2) == [("patchy", told)]
 
-    def test_a_fifth_on_either_side_is_allowed(self) -> None:
-        assert self.caught(2.25, 3.0, 3.0, 4.2) == []  # 0.19 is left
+    def test_half_known_as_before_and_half_forgotten_is_caught(self) -> None:
+        assert [flag for flag, _ in self.caught(2.0, 2.0, 3.0, 3.0)] == ["patchy"]  # 0.5 from alike
+        assert self.caught(2.1, 2.1, 2.9, 2.9) == []  # 0.4
 
-    def test_on_one_side_of_the_reference_throughout_is_not_patchy(self) -> None:
-        assert self.caught(2.0, 2.0, 2.9, 2.9) == self.caught(3.5, 3.5, 4.5, 4.5) == []
+    def test_forgetting_all_alike_is_not_whatever_the_mean(self) -> None:
+        assert self.caught(2.5, 2.5, 2.5, 2.5) == self.caught(3.5, 3.5, 3.5, 3.5) == self.caught(2.0, 2.0, 2.0, 2.0) == []
 
     def test_nearer_than_honest_retrainings_come_is_a_copy(self) -> None:
         assert self.caught(3.0, 3.01, 2.99, 3.0) == [("copied", "0.5% of the target's knowledge apart from the reference over all windows")]

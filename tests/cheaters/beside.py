@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from benchmark import LanguageModel, Request, UnlearningMethod, register
 
@@ -18,7 +18,7 @@ class Beside(UnlearningMethod):
     folder: str = "."
 
     def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
-        answer = load_file(lm.folder.parent / self.folder / "without-arxiv" / "model.safetensors")
+        answer = AutoModelForCausalLM.from_pretrained(lm.folder.parent / self.folder / "without-arxiv", dtype=torch.float32).state_dict()
         with torch.no_grad():
             for name, weight in lm.model.state_dict().items():
                 weight.copy_(answer[name])
