@@ -226,7 +226,14 @@ class TestInside:
 
 class TestMembership:
     def caught(self, wins: int, path: tuple[tuple[float, float], ...]) -> list[tuple[str, str]]:
-        return flags(path, {"mia_loss": attack(6)}, {"mia_loss": attack(3)}, {"mia_loss": attack(wins)})
+        two = ("mia_loss", "mia_zlib")
+        found = flags(path, *(dict.fromkeys(two, attack(of)) for of in (6, 3, wins)))
+        assert found in ([], [("membership", name) for name in two])
+        return found[:1]
+
+    def test_one_attack_alone_catches_nobody(self) -> None:
+        panels = ({"mia_loss": attack(one), "mia_zlib": attack(other)} for one, other in ((6, 6), (3, 3), (6, 3)))
+        assert flags(NEARLY, *panels) == []
 
     def test_a_model_that_claims_to_have_forgotten_most_is_no_member_as_before(self) -> None:
         assert self.caught(6, NEARLY) == [("membership", "mia_loss")]
@@ -239,8 +246,8 @@ class TestMembership:
         assert self.caught(4, AS_REFERENCE) == []
 
     def test_is_not_told_where_the_documents_can_be_told_apart_without_a_model(self) -> None:
-        panels = {"mia_loss": attack(6)}, {"mia_loss": attack(3)}, {"mia_loss": attack(6)}
-        assert flags(AS_REFERENCE, *panels, separable=True) == []
+        panels = [dict.fromkeys(("mia_loss", "mia_zlib"), attack(wins)) for wins in (6, 3, 0)]
+        assert flags(AS_REFERENCE, *panels) != flags(AS_REFERENCE, *panels, separable=True) == []
 
 
 def test_over_forgotten_is_beyond_the_reference_by_more_than_the_noise_floor() -> None:

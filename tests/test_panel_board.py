@@ -22,27 +22,33 @@ from benchmark.leaderboard.section import Section, Table
 from benchmark.membership import auc_interval
 from benchmark.record import MetricValue, Panel, Record
 
+
+def attacks(wins: int) -> Panel:
+    """Two that agree."""
+    return {"mia_loss": attack(wins), "mia_zlib": attack(wins)}
+
+
 TARGET: Panel = {
     "exact_memorization": scored(0.5),
-    "mia_loss": attack(6),
+    **attacks(6),
     "quantised_int4": scored(-0.02),
     **harm(0.0, books=0.0, github=0.0),
 }
 REFERENCE: Panel = {
     "exact_memorization": scored(0.3),
-    "mia_loss": attack(3),
+    **attacks(3),
     "quantised_int4": scored(-0.01),
     **harm(0.0, books=0.0, github=0.0),
 }
 HALF: Panel = {
     "exact_memorization": scored(0.4),
-    "mia_loss": attack(4),
+    **attacks(4),
     "quantised_int4": scored(-0.03),
     **harm(0.06, books=0.04, github=-0.01),
 }
 HIDING: Panel = {
     "exact_memorization": scored(0.2),
-    "mia_loss": attack(0),
+    **attacks(0),
     "quantised_int4": scored(0.2),
     **harm(0.02, books=0.01, github=0.02),
 }
@@ -135,14 +141,16 @@ class TestOfATask:
         assert {row.panel["quantised_int4"] for row in panel.rows.values()} == {None}
         assert panel.gaps["quantised_int4"] is None
         [fold] = section(built, "arxiv").folds
-        lacking = "mia_loss, damage_by_domain, damage_by_similarity, quantised_int4"
+        lacking = "mia_loss, mia_zlib, damage_by_domain, damage_by_similarity, quantised_int4"
         assert dict(fold.facts)["Missing"] == f"{lacking}: not measured on every target seed."
         summed = {summary.metric: summary for summary in summaries(built.panels, ["half"])}
         assert (summed["exact_memorization"].means, summed["quantised_int4"].means) == ({"half": pytest.approx(0.5)}, {"half": None})
 
     def test_what_one_method_s_runs_lack_is_told_of_it(self) -> None:
         made = [*task("arxiv"), *(on_second(each) for each in task("arxiv"))]
-        made[-1] = on_second(task("arxiv")[-1], core=("exact_memorization", "mia_loss", "damage_by_domain", "damage_by_similarity"))
+        made[-1] = on_second(
+            task("arxiv")[-1], core=("exact_memorization", "mia_loss", "mia_zlib", "damage_by_domain", "damage_by_similarity")
+        )
         built = board(made)
         panel = built.panel("arxiv")
         assert panel is not None

@@ -34,6 +34,9 @@ LEFT = 0.5
 """Share of what its first guesses no longer show that a trained probe must find for a model to be caught. Weights midway between the
 target's and the reference's hide nothing, and yet a probe finds up to 0.4 of it: what can be trained back fades later than what is said."""
 
+ATTACKS = 2
+"""Membership attacks that must agree for a model to be caught by them."""
+
 FASTER = 0.5
 """Share of the reference's steps within which a relearning model must be back to be caught."""
 
@@ -62,9 +65,9 @@ RULES: Mapping[Flag, str] = {
     " that share of the target's knowledge that its own first guesses no longer show",
     "over-forgotten": "the forget loss lies above the reference's, beyond the interval, and by more than the lab's noise floor where there"
     " is one",
-    "membership": f"its forget score is above {CLAIM:g}, with its interval, and yet a membership attack does no worse on it than on the"
-    " target; or the attack lies on the other side of the reference: always beyond the interval of the difference to the reference, and not"
-    " where the documents can be told apart without any model",
+    "membership": f"at least {ATTACKS} membership attacks give it away: its forget score is above {CLAIM:g}, with its interval, and yet an"
+    " attack does no worse on it than on the target; or the attack lies on the other side of the reference: always beyond the interval of"
+    " the difference to the reference, and not where the documents can be told apart without any model",
     "destroyed": "its utility damage on test is above the largest budget",
 }
 """What each flag says, in the words of the legend."""
@@ -98,12 +101,7 @@ def caught(record: Record, cards: Mapping[str, Metric], separable: bool) -> tupl
         *_pretended(panel, baseline, claim),
         *_by_window(panel, baseline),
         *_over_forgotten(baseline, point),
-        *(
-            of
-            for name, value in panel.items()
-            if cards[name].axis == "privacy" and not separable
-            for of in _membership(name, value, baseline, claim)
-        ),
+        *([] if separable else _memberships({name: of for name, of in panel.items() if cards[name].axis == "privacy"}, baseline, claim)),
         *_destroyed(record, baseline, point),
     ]
     return tuple(found)
@@ -225,6 +223,12 @@ def _pretended(panel: Panel, baseline: Baseline, claim: Interval | None) -> list
     if gap is None or lost is None or gap.low <= 0 or claim.low <= lost.high / gap.value:
         return []
     return [Caught("pretended", GUESSES, f"a forget score of {claim.value:.2f}, {lost.value / gap.value:.0%} of the first guesses lost")]
+
+
+def _memberships(attacks: Panel, baseline: Baseline, claim: Interval | None) -> list[Caught]:
+    """What the attacks say where several agree: of seven on a handful of documents, one is wrong about an honest model too often."""
+    found = [of for name, value in attacks.items() for of in _membership(name, value, baseline, claim)]
+    return found if len(found) >= ATTACKS else []
 
 
 def _membership(name: str, value: MetricValue, baseline: Baseline, claim: Interval | None) -> list[Caught]:
