@@ -297,9 +297,9 @@ class TestPublished:
     def test_a_task_s_panel_is_folded_away(self, built: Board) -> None:
         page = html(built.model, sections(built), {})
         assert page.count("<details>") == page.count("</details>") == 3
-        assert "<summary>Panel: 5 metrics at 5 % damage</summary>" in page
+        assert "<summary>Panel: 6 metrics at 5 % damage</summary>" in page
         text = markdown(built.model, sections(built))
-        assert "<details>\n<summary>Panel: 5 metrics at 5 % damage</summary>\n\n- **How to read**" in text
+        assert "<details>\n<summary>Panel: 6 metrics at 5 % damage</summary>\n\n- **How to read**" in text
 
     def test_records_without_a_panel_give_a_board_without_one(self, tmp_path: Path) -> None:
         for each in (original(), retrained(), record(spec("half"), WAYS)):
