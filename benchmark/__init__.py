@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from benchmark.losses import sequence_nll as sequence_nll
     from benchmark.losses import token_nll as token_nll
     from benchmark.losses import total_nll as total_nll
+    from benchmark.memory.micro_batches import gradients as gradients
     from benchmark.method import Kept as Kept
     from benchmark.method import Request as Request
     from benchmark.method import UnlearningMethod as UnlearningMethod
     from benchmark.method import Unsupported as Unsupported
-    from benchmark.micro_batches import gradients as gradients
     from benchmark.model import LanguageModel as LanguageModel
     from benchmark.neurons import Importance as Importance
     from benchmark.neurons import Neurons as Neurons
@@ -43,7 +43,11 @@ if TYPE_CHECKING:
     from benchmark.neurons import neurons_of as neurons_of
     from benchmark.neurons import selectivity as selectivity
     from benchmark.neurons import some_windows as some_windows
+    from benchmark.panel.documents import over_documents as over_documents
+    from benchmark.panel.metric import Metric as Metric
+    from benchmark.panel.subject import Subject as Subject
     from benchmark.passages import Passages as Passages
+    from benchmark.record import MetricValue as MetricValue
     from benchmark.registry import register as register
     from benchmark.task import Task as Task
     from benchmark.training import descend as descend
@@ -55,11 +59,14 @@ _HOME = {
     "Importance": "neurons",
     "Kept": "method",
     "LanguageModel": "model",
+    "Metric": "panel.metric",
+    "MetricValue": "record",
     "Neurons": "neurons",
     "Part": "architecture",
     "Passages": "passages",
     "Request": "method",
     "SparseAutoencoder": "autoencoder",
+    "Subject": "panel.subject",
     "Task": "task",
     "UnlearningMethod": "method",
     "Unsupported": "method",
@@ -74,7 +81,7 @@ _HOME = {
     "descend": "training",
     "enrichment": "dictionary",
     "fisher_information": "curvature",
-    "gradients": "micro_batches",
+    "gradients": "memory.micro_batches",
     "highest": "neurons",
     "insert": "architecture",
     "kl_divergence": "losses",
@@ -84,6 +91,7 @@ _HOME = {
     "load_autoencoder": "autoencoder",
     "neurons_of": "neurons",
     "original": "training",
+    "over_documents": "panel.documents",
     "register": "registry",
     "selectivity": "neurons",
     "sequence_nll": "losses",

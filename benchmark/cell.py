@@ -15,21 +15,22 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from benchmark import panel, registry
-from benchmark.checkpointing import checkpoint_blocks
+from benchmark import registry
 from benchmark.environment import environment
 from benchmark.errors import InputError
 from benchmark.implant import Teaching
 from benchmark.loading import Loading
 from benchmark.measure import Diverged
-from benchmark.memory_at_hand import bounded
-from benchmark.memory_plan import MemoryPlan
+from benchmark.memory.at_hand import bounded
+from benchmark.memory.checkpointing import checkpoint_blocks
+from benchmark.memory.plan import MemoryPlan
+from benchmark.memory.remedies import remedies
 from benchmark.method import Request, UnlearningMethod, Unsupported
 from benchmark.model import LanguageModel, load_model
 from benchmark.operating_points import ModelAt, fixed_points, model_at, operating_points
+from benchmark.panel import panel
 from benchmark.preparation import prepare
 from benchmark.record import Cost, OperatingPoint, Record, Spec, Status, Step
-from benchmark.remedies import remedies
 from benchmark.removal import Removal, request_task
 from benchmark.snapshot import digests, save
 from benchmark.supplement import lacking, supplemented

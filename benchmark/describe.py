@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args, get_origin
 
 from benchmark.headline import AXIS, HeadlineQuantity
-from benchmark.metric import Metric
+from benchmark.panel.metric import Metric
 from benchmark.record import Scalar
 from benchmark.registry import MethodEntry
 

@@ -1,6 +1,6 @@
 """Where the weights cannot be trained in the memory at hand but adapters can: rows that take LoRA, settled before anything runs.
 
-A method's own code is started on the longest windows of the text, with a plan of the memory (`benchmark.memory_plan`) that stops it
+A method's own code is started on the longest windows of the text, with a plan of the memory (`benchmark.memory.plan`) that stops it
 where it would make its first optimiser step. So the answer is the one that a cell would come to, whatever the method holds.
 """
 
@@ -20,13 +20,13 @@ from benchmark.corpus import Document, load_corpus
 from benchmark.executors.sharing import sharing
 from benchmark.fields import RANK
 from benchmark.loading import Loading
-from benchmark.memory_at_hand import bounded
-from benchmark.memory_plan import MemoryPlan, out_of_memory
+from benchmark.memory.at_hand import bounded
+from benchmark.memory.plan import MemoryPlan, out_of_memory
+from benchmark.memory.remedies import LORA_RANK
 from benchmark.method import Request, Unsupported
 from benchmark.model import LanguageModel, load_model
 from benchmark.passages import Passages
 from benchmark.record import Record, Spec
-from benchmark.remedies import LORA_RANK
 from benchmark.removal import read_removal
 from benchmark.source import resolve_model
 from benchmark.splits import Splits, split

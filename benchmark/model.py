@@ -19,7 +19,7 @@ from benchmark.architecture import Architecture, architecture_of, layers_of
 from benchmark.corpus import Document
 from benchmark.errors import InputError, brief
 from benchmark.loading import CODE, ON_CPU, Loading, check_model_folder, in_tensors, pickles
-from benchmark.memory_plan import MemoryPlan, size_of
+from benchmark.memory.plan import MemoryPlan, size_of
 from benchmark.passages import Passages, passages
 
 LONGEST = 2048

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark.checkpointing import checkpoint_blocks
 from benchmark.fields import RANK
 from benchmark.measure import measure
-from benchmark.memory_plan import MemoryPlan
+from benchmark.memory.checkpointing import checkpoint_blocks
+from benchmark.memory.plan import MemoryPlan
 from benchmark.model import LanguageModel, load_model
 from benchmark.record import Cost, OperatingPoint, Protocol, Spec
 from benchmark.snapshot import changed_elements, restore, tensors

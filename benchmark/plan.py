@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark import panel, registry, utility
+from benchmark import registry, utility
 from benchmark.cell import Cell
 from benchmark.corpus import load_corpus
 from benchmark.errors import InputError, unknown_name
 from benchmark.implant import Recipe, Teaching, setting_for, setting_for_request
 from benchmark.loading import ON_CPU, Loading
 from benchmark.model import model_fingerprint
+from benchmark.panel import panel
 from benchmark.record import Protocol, Scalar, Setting, Spec
 from benchmark.registry import ALL
 from benchmark.removal import Removal, read_removal, request_task

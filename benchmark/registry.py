@@ -19,7 +19,7 @@ from typing import TypeVar, get_args
 from benchmark import headline
 from benchmark.errors import InputError, brief, unknown_name
 from benchmark.method import UnlearningMethod
-from benchmark.metric import Axis, Metric
+from benchmark.panel.metric import Axis, Metric
 from benchmark.record import Scalar
 from benchmark.task import Task
 

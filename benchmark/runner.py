@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark import panel, registry, store
+from benchmark import registry, store
 from benchmark.alike import check_alike
 from benchmark.cell import Cell, failed
 from benchmark.executors import Event, Executor, Finished, Report
+from benchmark.panel import panel
 from benchmark.supplement import lacking
 from benchmark.teach import teach
 

@@ -21,17 +21,17 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from benchmark import store
-from benchmark.checkpointing import checkpoint_blocks
 from benchmark.errors import InputError, brief
 from benchmark.executors import Taught
 from benchmark.implant import CACHE, Teaching
 from benchmark.lab import MANIFEST, TARGET, Lab, Reference, reference_folder
 from benchmark.losses import cross_entropy
-from benchmark.memory_plan import MemoryPlan
+from benchmark.memory.checkpointing import checkpoint_blocks
+from benchmark.memory.plan import MemoryPlan
+from benchmark.memory.remedies import of_any_training
 from benchmark.method import Unsupported
 from benchmark.model import LanguageModel, load_model, model_fingerprint
 from benchmark.passages import Passages
-from benchmark.remedies import of_any_training
 from benchmark.source import resolve_model
 from benchmark.training import descend
 

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 from torch import Tensor
 
-from benchmark.memory_plan import size_of
+from benchmark.memory.micro_batches import gradients
+from benchmark.memory.plan import size_of
 from benchmark.method import Unsupported
-from benchmark.micro_batches import gradients
 from benchmark.model import LanguageModel
 from benchmark.passages import Passages
 
@@ -33,7 +33,7 @@ def descend(
     Weights of lower precision are trained through copies in float32: a small step on a bfloat16 weight is rounded away.
 
     A batch that does not fit into memory is run in parts, whose gradients add up to that of the whole where the loss is of the
-    forms that `benchmark.micro_batches` names.
+    forms that `benchmark.memory.micro_batches` names.
 
     Args:
         lm: edited in place.

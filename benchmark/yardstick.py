@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from benchmark import panel, registry
+from benchmark import registry
 from benchmark.corpus import Corpus, load_corpus
 from benchmark.evaluation import Evaluation, evaluate_baseline
 from benchmark.loading import Loading
 from benchmark.model import LanguageModel, load_model
+from benchmark.panel import panel
+from benchmark.panel.subject import Subject
 from benchmark.passages import Passages
 from benchmark.record import Baseline, Cost, Measurement, Panel, Protocol, Requested, TextOrigin
 from benchmark.removal import Removal, read_removal, request_task
 from benchmark.source import resolve_model
 from benchmark.splits import split
-from benchmark.subject import Subject
 from benchmark.text.origin import origin
 from benchmark.utility.results import Utility, ask
 

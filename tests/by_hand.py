@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import LanguageModel, Passages, Request, UnlearningMethod
-from benchmark.memory_plan import MemoryPlan
+from benchmark.memory.plan import MemoryPlan
 
 
 class Bigram(nn.Module):

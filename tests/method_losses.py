@@ -15,7 +15,7 @@ from test_losses import batch
 from torch import Tensor, nn
 
 from benchmark import LanguageModel, Passages, Request, UnlearningMethod, descend
-from benchmark.memory_plan import MemoryPlan
+from benchmark.memory.plan import MemoryPlan
 
 Loss = Callable[..., Tensor]
 Formula = Callable[[Any, Any, Request], Loss]

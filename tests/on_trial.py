@@ -8,8 +8,8 @@ from conftest import documents
 
 from benchmark import LanguageModel
 from benchmark.measure import evaluation_text, measure
+from benchmark.panel.subject import Subject
 from benchmark.record import Baseline, Documents, Measurement
-from benchmark.subject import Subject
 
 
 def harder(measured: Measurement, by: float) -> Measurement:

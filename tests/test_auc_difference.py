@@ -10,7 +10,7 @@ import pytest
 from panels import attack
 
 from benchmark.leaderboard.difference import difference, interval
-from benchmark.membership import Z, auc, auc_interval
+from benchmark.panel.membership import Z, auc, auc_interval
 from benchmark.record import MetricValue
 from benchmark.scores import Interval
 

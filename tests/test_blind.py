@@ -15,11 +15,11 @@ from conftest import documents
 from benchmark import LanguageModel, registry
 from benchmark.corpus import Document
 from benchmark.measure import EvaluationText
-from benchmark.membership import separable
-from benchmark.ngrams import RIDGE, inverse_kernel, leave_pairs_out, similarity
+from benchmark.panel.membership import separable
+from benchmark.panel.ngrams import RIDGE, inverse_kernel, leave_pairs_out, similarity
+from benchmark.panel.subject import Subject
 from benchmark.passages import passages
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 BLIND = ("blind_ngrams", "blind_zlib")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark import LanguageModel, Request, cross_entropy
 from benchmark.check.subjects import FAMILIES
-from benchmark.checkpointing import checkpoint_blocks
+from benchmark.memory.checkpointing import checkpoint_blocks
 
 Models = Callable[..., LanguageModel]
 Requests = Callable[..., Request]

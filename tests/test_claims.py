@@ -10,7 +10,7 @@ from benchmark import registry, store
 from benchmark.leaderboard import drops, formats
 from benchmark.leaderboard.rows import rows
 from benchmark.record import Protocol, Record
-from benchmark.sweep_report import report
+from benchmark.sweep.report import report
 
 CLAIMS = Path(__file__).parent.parent / "results" / "claims"
 FOLDERS = sorted(path.parent for path in CLAIMS.glob("*/sweep.md"))

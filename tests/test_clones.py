@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.clones import Token, code_tokens, longest_clone
+from benchmark.panel.clones import Token, code_tokens, longest_clone
 
 
 def length(first: str, second: str) -> int:

@@ -14,9 +14,10 @@ from conftest import CONFIGS, documents
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark import LanguageModel, Passages, Request, continuation, registry
-from benchmark.continuation import Prompt, _quantile, greedy, prompts, sampled
+from benchmark import LanguageModel, Passages, Request, registry
 from benchmark.measure import Diverged
+from benchmark.panel import continuation
+from benchmark.panel.continuation import Prompt, _quantile, greedy, prompts, sampled
 
 Models = Callable[..., LanguageModel]
 Requests = Callable[..., Request]

@@ -12,10 +12,10 @@ import torch
 from cells import planned, run
 
 from benchmark import LanguageModel, Request, Unsupported, registry
-from benchmark.continuation import greedy, prompts, sampled
 from benchmark.loading import Loading
 from benchmark.measure import EvaluationText, measure
-from benchmark.memory_at_hand import free_memory
+from benchmark.memory.at_hand import free_memory
+from benchmark.panel.continuation import greedy, prompts, sampled
 from benchmark.snapshot import digests
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -12,7 +12,7 @@ import pytest
 from benchmark import LanguageModel, Request, registry
 from benchmark.catalogue import catalogue
 from benchmark.cost import retraining_flops
-from benchmark.memory_plan import MemoryPlan
+from benchmark.memory.plan import MemoryPlan
 
 PARAMETERS = catalogue()["pythia-410m"].parameters * 10**6
 

@@ -16,7 +16,7 @@ from benchmark import cli, fitting, store
 from benchmark.cell import Cell
 from benchmark.fitting import with_lora
 from benchmark.leaderboard.rows import rows
-from benchmark.memory_plan import training_needs
+from benchmark.memory.plan import training_needs
 
 Planned = Callable[..., list[Cell]]
 

@@ -10,9 +10,9 @@ from records import record, spec
 from scipy import stats
 
 from benchmark import registry
-from benchmark.documents import over_documents
 from benchmark.leaderboard.difference import difference, mean_interval
 from benchmark.leaderboard.flags import RULES, Caught, caught, steps_to
+from benchmark.panel.documents import over_documents
 from benchmark.record import MetricValue, Panel
 from benchmark.scores import Interval
 

@@ -19,14 +19,14 @@ from test_continuation import Fixed
 from torch.nn import functional as F
 
 from benchmark import LanguageModel, Passages, registry
-from benchmark.continuation import GREEDY, LONGEST, Continuation
 from benchmark.measure import EvaluationText, evaluation_text
 from benchmark.metrics.extraction_strength import strengths
 from benchmark.metrics.greedy_continuation import longest_common_span
 from benchmark.metrics.leak_at_k import DRAWN, EXCERPTS, K, expected_best
+from benchmark.panel.continuation import GREEDY, LONGEST, Continuation
+from benchmark.panel.rouge import rouge_l
+from benchmark.panel.subject import Predictions, Subject, predictions
 from benchmark.record import MetricValue
-from benchmark.rouge import rouge_l
-from benchmark.subject import Predictions, Subject, predictions
 
 Models = Callable[..., LanguageModel]
 

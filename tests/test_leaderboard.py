@@ -16,7 +16,7 @@ from benchmark.leaderboard import Board, Row, board, rows
 from benchmark.leaderboard.document import sections
 from benchmark.leaderboard.markdown import markdown
 from benchmark.leaderboard.task_table import TaskTable
-from benchmark.membership import auc_interval
+from benchmark.panel.membership import auc_interval
 from benchmark.record import Cost, Protocol, Record, Setting, TextOrigin
 from benchmark.scores import SeedCell
 

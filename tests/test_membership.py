@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from benchmark.membership import auc, auc_closeness, by_chance, membership_auc, separable, true_positive_rate
+from benchmark.panel.membership import auc, auc_closeness, by_chance, membership_auc, separable, true_positive_rate
 from benchmark.record import Documents, MetricValue
 from benchmark.scores import Interval
 

@@ -17,13 +17,13 @@ from transformers import PreTrainedModel
 from benchmark import LanguageModel, registry
 from benchmark import measure as measuring
 from benchmark.check.subjects import FAMILIES
-from benchmark.contrast import Example
 from benchmark.loading import ON_CPU
 from benchmark.measure import EvaluationText, evaluation_text, measure
 from benchmark.metrics.membership import SIMPLE, min_k, min_k_plus_plus, per_compressed_byte
+from benchmark.panel.contrast import Example
+from benchmark.panel.subject import Predictions, Subject
 from benchmark.passages import Passages
 from benchmark.record import Baseline, MetricValue, Protocol
-from benchmark.subject import Predictions, Subject
 from benchmark.yardstick import Yardstick, yardstick_for
 
 Models = Callable[..., LanguageModel]

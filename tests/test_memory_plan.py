@@ -14,10 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, PreTrainedTokenizerFast
 
-from benchmark import LanguageModel, Request, Unsupported, memory_plan, registry
+from benchmark import LanguageModel, Request, Unsupported, registry
 from benchmark.check.subjects import documents
-from benchmark.memory_at_hand import _left_in_groups, free_memory
-from benchmark.memory_plan import MemoryPlan, size_of, training_needs
+from benchmark.memory import plan as memory_plan
+from benchmark.memory.at_hand import _left_in_groups, free_memory
+from benchmark.memory.plan import MemoryPlan, size_of, training_needs
 
 Models = Callable[..., LanguageModel]
 Requests = Callable[..., Request]
@@ -79,7 +80,7 @@ def request_of(lm: LanguageModel) -> Request:
 )
 @pytest.mark.parametrize("checkpointed", [False, True])
 def test_the_plan_is_near_what_is_held(name: str, fields: dict[str, Any], checkpointed: bool, lm: LanguageModel) -> None:
-    from benchmark.checkpointing import checkpoint_blocks
+    from benchmark.memory.checkpointing import checkpoint_blocks
 
     lm = lm.copy()
     lm = LanguageModel(lm.model, lm.tokenizer, lm.folder, lm.context, MemoryPlan(limit=10**12))

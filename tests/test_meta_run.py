@@ -37,9 +37,7 @@ RECIPE = dataclasses.replace(TINY_RECIPE, epochs=4)
 PLUGIN = '''
 """What a model's loss says, the same turned round, and nothing."""
 
-from benchmark.documents import over_documents
-from benchmark.metric import Metric
-from benchmark.record import MetricValue
+from benchmark import Metric, MetricValue
 
 
 def loss(subject):

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark import LanguageModel, Passages, Request, cross_entropy, descend, gradients, memory_at_hand, registry, sequence_nll, total_nll
+from benchmark import LanguageModel, Passages, Request, cross_entropy, descend, gradients, registry, sequence_nll, total_nll
 from benchmark.loading import ON_CPU
-from benchmark.memory_plan import out_of_memory
+from benchmark.memory import at_hand as memory_at_hand
+from benchmark.memory.plan import out_of_memory
 from methods.salun import SalUn
 
 Models = Callable[..., LanguageModel]

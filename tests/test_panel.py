@@ -12,23 +12,23 @@ import torch
 from cells import MISBEHAVING, QUICK, by_cell, planned, run
 from conftest import documents
 
-from benchmark import LanguageModel, panel, registry, runner
+from benchmark import LanguageModel, registry, runner
 from benchmark import measure as measuring
 from benchmark.cell import Cell
-from benchmark.documents import over_documents
 from benchmark.errors import InputError
 from benchmark.loading import ON_CPU
 from benchmark.measure import evaluation_text
-from benchmark.metric import Metric
+from benchmark.panel import panel
+from benchmark.panel.documents import over_documents
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject, predictions
 from benchmark.record import MetricValue
-from benchmark.subject import Subject, predictions
 from benchmark.yardstick import Yardstick, yardstick_for
 
 Models = Callable[..., LanguageModel]
 
 PLUGIN = """
-from benchmark.metric import Metric
-from benchmark.record import MetricValue
+from benchmark import Metric, MetricValue
 
 WEIGHTS = Metric(
     name="weights", axis="robustness", summary="sum of all weights", unit="1", low=None, high=None, knows="neither", source="made up",

@@ -19,7 +19,7 @@ from benchmark.leaderboard.markdown import markdown
 from benchmark.leaderboard.page import html
 from benchmark.leaderboard.panel_summary import flagged, summaries
 from benchmark.leaderboard.section import Section, Table
-from benchmark.membership import auc_interval
+from benchmark.panel.membership import auc_interval
 from benchmark.record import MetricValue, Panel, Record
 
 

@@ -17,7 +17,7 @@ from benchmark.leaderboard.export import to_csv, to_json
 from benchmark.leaderboard.markdown import markdown, table_text
 from benchmark.record import Protocol
 from benchmark.scores import utility_damage
-from benchmark.sweep_report import report
+from benchmark.sweep.report import report
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"

@@ -19,7 +19,7 @@ from benchmark.architecture import insert, layers_of, readout
 from benchmark.losses import cross_entropy
 from benchmark.metrics.linear_probe import Moments, _leading
 from benchmark.metrics.logit_lens import LOGIT_LENS
-from benchmark.residual import best_layer, predicted_tokens, residual_streams
+from benchmark.panel.residual import best_layer, predicted_tokens, residual_streams
 from benchmark.training import descend
 
 Models = Callable[..., LanguageModel]

@@ -203,7 +203,7 @@ def test_a_plugin_file_that_is_not_there_or_not_python(tmp_path: Path) -> None:
 def test_a_metric_is_not_named_like_a_quantity_of_the_headline(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     card = "name='forget_score', axis='utility', summary='', unit='', low=None, high=None, knows='neither', source='', measure=print"
-    file.write_text(f"from benchmark.metric import Metric\nMINE = Metric({card})\n")
+    file.write_text(f"from benchmark import Metric\nMINE = Metric({card})\n")
     with pytest.raises(InputError, match=r"metric 'forget_score' of .* is named like a quantity of the headline; choose another name"):
         registry.load_plugin(file)
 

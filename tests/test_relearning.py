@@ -15,7 +15,7 @@ from on_trial import forgetting, harder, subject_of
 from benchmark import LanguageModel, registry
 from benchmark.loading import ON_CPU
 from benchmark.measure import measure
-from benchmark.memory_plan import Activations, MemoryPlan
+from benchmark.memory.plan import Activations, MemoryPlan
 from benchmark.metrics.relearning import STEPS, _interval, relearn, steps_until
 from benchmark.model import load_model
 from benchmark.yardstick import yardstick_for

@@ -8,7 +8,7 @@ import pytest
 from records import record, spec
 
 from benchmark.record import Cost, Record, Step
-from benchmark.robustness import Point, caption, grid_points, robustness, table
+from benchmark.sweep.robustness import Point, caption, grid_points, robustness, table
 
 BUDGET = 0.05
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from benchmark import LanguageModel, registry
 from benchmark.check.subjects import FAMILIES
 from benchmark.measure import EvaluationText
-from benchmark.metric import Metric
+from benchmark.panel.metric import Metric
 from benchmark.passages import Passages
 
 Models = Callable[..., LanguageModel]

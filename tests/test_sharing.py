@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import memory_at_hand
 from benchmark.cell import Cell
 from benchmark.executors import processes, sharing
 from benchmark.executors.ray import Worker, _abreast
 from benchmark.loading import Loading
+from benchmark.memory import at_hand as memory_at_hand
 
 Plan = Callable[..., list[Cell]]
 

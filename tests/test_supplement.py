@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from cells import by_cell, deterministic, planned, run
 
-from benchmark import panel, runner, store
+from benchmark import runner, store
 from benchmark.cell import Cell
+from benchmark.panel import panel
 from benchmark.record import Record
 from benchmark.supplement import lacking
 

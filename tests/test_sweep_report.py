@@ -14,7 +14,7 @@ from benchmark.leaderboard import drops
 from benchmark.leaderboard.rows import rows
 from benchmark.record import Cost, Record, Step
 from benchmark.registry import MethodEntry
-from benchmark.sweep_report import report
+from benchmark.sweep.report import report
 from methods.selective_pruning import SelectivePruning
 
 ENTRY = MethodEntry("pruning", SelectivePruning, {})

@@ -23,7 +23,7 @@ from benchmark.leaderboard.tuning import Sweep, Trial, Tuning, expected_best, sw
 from benchmark.leaderboard.tuning_section import TITLE, tuning_section
 from benchmark.record import Cost, Record
 from benchmark.registry import MethodEntry
-from benchmark.sweep_report import report
+from benchmark.sweep.report import report
 from methods.gradient_ascent import GradientAscent
 
 

@@ -15,10 +15,10 @@ from benchmark.loading import ON_CPU
 from benchmark.measure import EvaluationText, measure
 from benchmark.metrics.damage_by_similarity import similarities
 from benchmark.model import load_model
+from benchmark.panel.subject import Subject
 from benchmark.passages import Passages
 from benchmark.record import Baseline, Documents, Measurement, Protocol
 from benchmark.splits import split
-from benchmark.subject import Subject
 from benchmark.yardstick import Yardstick, yardstick_for
 
 ALL = tuple(name for name, metric in registry.metrics().items() if metric.axis == "utility")

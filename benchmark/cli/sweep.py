@@ -82,7 +82,7 @@ def sweep(
     from benchmark.plan import Options, plan
     from benchmark.record import Protocol
     from benchmark.source import resolve_model
-    from benchmark.sweep_report import report
+    from benchmark.sweep.report import report
 
     if grid and trials is not None:
         raise InputError("--trials goes with the methods' own search spaces; with --grid the grid says what is tried")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmark.cell import Cell
-from benchmark.memory_at_hand import free_for
+from benchmark.memory.at_hand import free_for
 
 
 def sharing(cells: Sequence[Cell], processes: int) -> list[Cell]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.chance import component, half_width
-from benchmark.membership import auc_interval
+from benchmark.panel.membership import auc_interval
 from benchmark.record import MetricValue
 from benchmark.scores import Interval
 

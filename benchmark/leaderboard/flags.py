@@ -15,7 +15,7 @@ from benchmark.chance import estimate
 from benchmark.comparison import score_floor
 from benchmark.leaderboard.difference import difference, told_from_zero
 from benchmark.leaderboard.windows import apart
-from benchmark.metric import Metric
+from benchmark.panel.metric import Metric
 from benchmark.record import Baseline, MetricValue, OperatingPoint, Panel, Record
 from benchmark.scores import Interval, SeedCell
 

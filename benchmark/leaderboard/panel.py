@@ -10,8 +10,8 @@ from benchmark import registry, scores
 from benchmark.leaderboard.difference import difference, interval, mean, mean_interval, told_from_zero
 from benchmark.leaderboard.flags import Caught, Flag, caught
 from benchmark.leaderboard.task_table import TaskTable
-from benchmark.membership import auc_closeness, separable
-from benchmark.metric import Axis
+from benchmark.panel.membership import auc_closeness, separable
+from benchmark.panel.metric import Axis
 from benchmark.record import Baseline, MetricValue, OperatingPoint, Panel, Record
 from benchmark.scores import Interval
 

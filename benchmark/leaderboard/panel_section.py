@@ -14,8 +14,8 @@ from benchmark.leaderboard.panel import PanelRow, Reading, TaskPanel
 from benchmark.leaderboard.panel_summary import Summary, flagged, summaries
 from benchmark.leaderboard.section import Fold, Section, Table
 from benchmark.leaderboard.task_table import TaskTable
-from benchmark.membership import separable
-from benchmark.metric import Axis, Metric
+from benchmark.panel.membership import separable
+from benchmark.panel.metric import Axis, Metric
 from benchmark.record import MetricValue
 
 if TYPE_CHECKING:

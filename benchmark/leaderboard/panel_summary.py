@@ -10,7 +10,7 @@ from typing import Literal
 from benchmark.leaderboard.difference import mean
 from benchmark.leaderboard.flags import Flag
 from benchmark.leaderboard.panel import PanelRow, TaskPanel
-from benchmark.metric import Axis
+from benchmark.panel.metric import Axis
 
 SCORED: tuple[Axis, ...] = ("forgetting", "privacy")
 """Axes on which a distance is told as a score, of which 1 is as the reference; on the others in the metric's own unit."""

@@ -13,7 +13,7 @@ from benchmark.errors import InputError
 from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.ranking import Contender, ranking
 from benchmark.leaderboard.rows import ORIGINAL, REFERENCES, RETRAINED, Row
-from benchmark.membership import membership_auc
+from benchmark.panel.membership import membership_auc
 from benchmark.record import Record, Setting, TextOrigin
 from benchmark.scores import Interval
 

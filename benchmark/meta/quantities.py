@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from benchmark import headline, panel, registry
+from benchmark import headline, registry
 from benchmark.errors import InputError, unknown_name
 from benchmark.headline import HeadlineQuantity
 from benchmark.measure import Diverged, measure
 from benchmark.meta.record import Card
-from benchmark.metric import Metric
 from benchmark.model import LanguageModel, load_model
+from benchmark.panel import panel
+from benchmark.panel.metric import Metric
 from benchmark.record import MetricValue
 from benchmark.yardstick import Yardstick
 

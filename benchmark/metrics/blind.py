@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.contrast import SETS, no_contrast, scored, texts
-from benchmark.membership import auc, by_chance
-from benchmark.metric import Metric
-from benchmark.ngrams import inverse_kernel, leave_pairs_out, similarity
+from benchmark.panel.contrast import SETS, no_contrast, scored, texts
+from benchmark.panel.membership import auc, by_chance
+from benchmark.panel.metric import Metric
+from benchmark.panel.ngrams import inverse_kernel, leave_pairs_out, similarity
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 Labels = NDArray[np.bool_]
 

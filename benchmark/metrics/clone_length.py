@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmark.clones import code_tokens, longest_clone
-from benchmark.documents import over_examples
-from benchmark.metric import Metric
+from benchmark.panel.clones import code_tokens, longest_clone
+from benchmark.panel.documents import over_examples
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 
 def measure(subject: Subject) -> MetricValue:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from benchmark.metric import Metric
+from benchmark.panel.metric import Metric
+from benchmark.panel.rise import KeptDocument, kept_documents, worst_rise
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.rise import KeptDocument, kept_documents, worst_rise
-from benchmark.subject import Subject
 
 
 def measure(subject: Subject) -> MetricValue:
-    """Perplexity rise of the retain and general documents of each domain (`benchmark.rise`); the value is the worst domain's.
+    """Perplexity rise of the retain and general documents of each domain (`benchmark.panel.rise`); the value is the worst domain's.
 
     Of a task on documents, the domain that they are of is among those: its other documents are to be kept.
     """

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.measure import EvaluationText
-from benchmark.metric import Metric
+from benchmark.panel.metric import Metric
+from benchmark.panel.rise import kept_documents, worst_rise
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.rise import kept_documents, worst_rise
 from benchmark.scores import KEPT
-from benchmark.subject import Subject
 
 RUN = 3
 """Tokens of an n-gram. On the lab, pairs are shared by texts that have nothing in common, and runs of five by too few to sort by."""
@@ -21,7 +21,7 @@ FEWEST = 2
 
 
 def measure(subject: Subject) -> MetricValue:
-    """Perplexity rise (`benchmark.rise`) of kept documents by their similarity to the forget set; the value is the nearest third's.
+    """Perplexity rise (`benchmark.panel.rise`) of kept documents by their similarity to the forget set; the value is the nearest third's.
 
     A document's similarity is the share of its distinct runs of `RUN` tokens, none across two windows, that are in the forget
     set (both halves of its evaluation text). The documents of the retain and general sets are put in its order, equals in the

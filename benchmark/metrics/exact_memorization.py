@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from benchmark.documents import over_documents
-from benchmark.metric import Metric
+from benchmark.panel.documents import over_documents
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 
 def measure(subject: Subject) -> MetricValue:

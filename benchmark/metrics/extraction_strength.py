@@ -6,10 +6,10 @@ from statistics import mean
 
 from torch import Tensor
 
-from benchmark.documents import over_examples
-from benchmark.metric import Metric
+from benchmark.panel.documents import over_examples
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Predictions, Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Predictions, Subject
 
 
 def measure(subject: Subject) -> MetricValue:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from statistics import mean
 
-from benchmark.documents import over_examples
-from benchmark.metric import Metric
+from benchmark.panel.documents import over_examples
+from benchmark.panel.metric import Metric
+from benchmark.panel.rouge import rouge_l
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.rouge import rouge_l
-from benchmark.subject import Subject
 
 
 def verbatim(subject: Subject) -> MetricValue:

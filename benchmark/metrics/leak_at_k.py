@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from statistics import mean
 
-from benchmark.continuation import prompts, sampled
-from benchmark.documents import over_examples
-from benchmark.metric import Metric
+from benchmark.panel.continuation import prompts, sampled
+from benchmark.panel.documents import over_examples
+from benchmark.panel.metric import Metric
+from benchmark.panel.rouge import rouge_l
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.rouge import rouge_l
-from benchmark.subject import Subject
 
 DRAWN = 8
 """Samples of each excerpt."""

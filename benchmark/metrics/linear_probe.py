@@ -9,11 +9,11 @@ from torch import Tensor
 
 from benchmark.architecture import layers_of
 from benchmark.measure import evaluating
-from benchmark.metric import Metric
+from benchmark.panel.metric import Metric
+from benchmark.panel.residual import best_layer, predicted_by_document, predicted_tokens
+from benchmark.panel.subject import Subject
 from benchmark.passages import Passages
 from benchmark.record import MetricValue
-from benchmark.residual import best_layer, predicted_by_document, predicted_tokens
-from benchmark.subject import Subject
 
 RETAIN_TOKENS = 16384
 """Most tokens of the text to be kept that a probe is trained on, the leading ones."""

@@ -7,10 +7,10 @@ from torch.nn import functional as F
 
 from benchmark.architecture import layers_of, readout
 from benchmark.measure import evaluating
-from benchmark.metric import Metric
+from benchmark.panel.metric import Metric
+from benchmark.panel.residual import best_layer, predicted_by_document, predicted_tokens
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.residual import best_layer, predicted_by_document, predicted_tokens
-from benchmark.subject import Subject
 
 
 @torch.no_grad()

@@ -6,10 +6,10 @@ import zlib
 
 from torch import Tensor
 
-from benchmark.contrast import SETS, Example, attacked, no_contrast, told_apart
-from benchmark.metric import Metric
+from benchmark.panel.contrast import SETS, Example, attacked, no_contrast, told_apart
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 LEAST_LIKELY = 0.4
 """Share of a document's tokens that Min-K% looks at, OpenUnlearning's."""

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from benchmark.contrast import SETS, attacked, no_contrast
 from benchmark.losses import token_nll
 from benchmark.measure import BATCH_TOKENS, EvaluationText, evaluating
-from benchmark.metric import Metric
 from benchmark.metrics.membership import SIGNED
 from benchmark.model import LanguageModel
+from benchmark.panel.contrast import SETS, attacked, no_contrast
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 
 def measure(subject: Subject) -> MetricValue:

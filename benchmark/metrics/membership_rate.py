@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from benchmark.contrast import SETS, no_contrast, windows
-from benchmark.membership import FALSE_POSITIVES, FEWEST, true_positive_rate
-from benchmark.metric import Metric
 from benchmark.metrics.membership import SIMPLE
+from benchmark.panel.contrast import SETS, no_contrast, windows
+from benchmark.panel.membership import FALSE_POSITIVES, FEWEST, true_positive_rate
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 STRONGEST = "mia_min_k_plus_plus"
 """Of the attacks in `SIMPLE`, on the lab's target models: it finds 0.86 to 0.98 of the forget windows there."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from benchmark.documents import over_tokens
-from benchmark.metric import Metric
+from benchmark.panel.documents import over_tokens
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 SAYS = {
     "retain": "text of the same kind that is to be kept",

@@ -10,12 +10,12 @@ from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
 from benchmark.architecture import linear_layers
-from benchmark.documents import over_documents
 from benchmark.measure import measure
-from benchmark.metric import Metric
 from benchmark.model import LanguageModel
+from benchmark.panel.documents import over_documents
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 GROUP = 64
 """Inputs whose weights share a scale in 4 bits."""

@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from benchmark import scores
 from benchmark.losses import cross_entropy
 from benchmark.measure import evaluating, measure
-from benchmark.memory_plan import MemoryPlan, size_of
+from benchmark.memory.plan import MemoryPlan, size_of
 from benchmark.method import Unsupported
-from benchmark.metric import Metric
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.passages import Passages
 from benchmark.record import Documents, MetricValue
-from benchmark.subject import Subject
 from benchmark.training import descend
 
 STEPS = (0, 1, 2, 4, 8, 16, 24)

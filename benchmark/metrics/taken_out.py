@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from benchmark.documents import over_documents
 from benchmark.measure import measure as measured
-from benchmark.metric import Metric
 from benchmark.model import LanguageModel
+from benchmark.panel.documents import over_documents
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 
 def measure(subject: Subject) -> MetricValue:

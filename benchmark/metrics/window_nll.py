@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from statistics import mean
 
-from benchmark.documents import over_examples
-from benchmark.metric import Metric
+from benchmark.panel.documents import over_examples
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Subject
 
 
 def measure(subject: Subject) -> MetricValue:

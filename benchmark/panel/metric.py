@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from benchmark.record import MetricValue
 
 if TYPE_CHECKING:
-    from benchmark.subject import Subject
+    from benchmark.panel.subject import Subject
 
 Axis = Literal["forgetting", "privacy", "utility", "robustness", "validity"]
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from benchmark.architecture import blocks
-from benchmark.memory_at_hand import USABLE, free_memory
+from benchmark.memory.at_hand import USABLE, free_memory
 
 PROBE = 32
 """Tokens of the longer of two windows that tell what the activations of a token take; the other has half as many. Few, since an

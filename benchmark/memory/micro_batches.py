@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from benchmark.memory_plan import out_of_memory
+from benchmark.memory.plan import out_of_memory
 from benchmark.method import Unsupported
 from benchmark.model import LanguageModel
 from benchmark.passages import Passages
@@ -18,7 +18,7 @@ def gradients(
 ) -> dict[str, Tensor]:
     """The gradient of a loss at each weight, by name and in float32; weights that it does not depend on are left out.
 
-    A batch that does not fit into memory (see `benchmark.memory_plan`) is run in parts, the same for every stream, and their
+    A batch that does not fit into memory (see `benchmark.memory.plan`) is run in parts, the same for every stream, and their
     gradients are added up. The sum is the gradient of the whole batch where the loss is a weighted sum of terms of one stream
     each, and a term is a mean over the tokens of `lm.logits` or `lm.hidden`, a mean over the windows of `sequence_nll`, or
     `total_nll`. It only comes near where a loss mixes windows in another way, and where it changes what it remembers each time

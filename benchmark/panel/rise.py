@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.documents import percentiles, resamples
+from benchmark.panel.documents import percentiles, resamples
+from benchmark.panel.subject import Subject
 from benchmark.record import Documents, MetricValue
 from benchmark.scores import KEPT
-from benchmark.subject import Subject
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from benchmark import headline, registry
 from benchmark.errors import InputError
-from benchmark.metric import Metric
+from benchmark.panel.metric import Metric
+from benchmark.panel.subject import Subject
 from benchmark.record import MetricValue, Panel
-from benchmark.subject import Subject
 
 CORE = "core"
 FULL = "full"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from benchmark import robustness, scores, sweep
+from benchmark import scores, sweep
 from benchmark.leaderboard import drops
 from benchmark.leaderboard.figures import as_files, look
 from benchmark.leaderboard.markdown import section_text, table_text
@@ -20,6 +20,7 @@ from benchmark.leaderboard.tuning_figure import tuning_figure
 from benchmark.leaderboard.tuning_section import FIGURE, drawable, tuning_section
 from benchmark.record import Record
 from benchmark.registry import MethodEntry
+from benchmark.sweep import robustness
 
 
 def report(

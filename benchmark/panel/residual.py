@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.architecture import layers_of
-from benchmark.documents import over_documents
 from benchmark.measure import BATCH_TOKENS
 from benchmark.model import LanguageModel
+from benchmark.panel.documents import over_documents
 from benchmark.passages import Passages
 from benchmark.record import MetricValue
 

@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from benchmark.continuation import GREEDY, Continuation, greedy, prompts
 from benchmark.evaluation import Half
 from benchmark.measure import EvaluationText, evaluating, measure
 from benchmark.model import LanguageModel
+from benchmark.panel.continuation import GREEDY, Continuation, greedy, prompts
 from benchmark.passages import Passages
 from benchmark.record import Baseline, Measurement
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from benchmark.measure import EvaluationText
-from benchmark.membership import membership_auc
+from benchmark.panel.membership import membership_auc
+from benchmark.panel.subject import Predictions, Subject
 from benchmark.record import MetricValue
-from benchmark.subject import Predictions, Subject
 
 SETS = ("forget", "holdout")
 """Members, if the model knows them, and others."""
