@@ -3,7 +3,7 @@
     bench run --methods CHEATERS --plugin tests/cheaters --tasks arxiv --panel full --out results/lab/cheaters
     python tests/gallery.py
 
-The first measures them again, with the names below, separated by commas, in the place of CHEATERS; the second writes the table.
+The first measures them again, with all names below, separated by commas, in the place of CHEATERS; the second writes the table.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from pathlib import Path
 from benchmark import registry, store
 from benchmark.excerpt import replace_between
 from benchmark.leaderboard import board, formats
+from benchmark.leaderboard.flags import DISQUALIFYING, caught
 from benchmark.leaderboard.markdown import table_text
+from benchmark.leaderboard.rows import Row
 from benchmark.leaderboard.section import Table
+from benchmark.record import Record
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = Path(__file__).parent / "cheaters"
@@ -38,25 +41,33 @@ CHEATERS = {
 }
 """What each one does."""
 
+HONEST = {"another-retraining": "no cheater: trained without the text, as the reference was, from another seed"}
+"""What must be caught by nothing."""
+
 
 def gallery() -> Table:
     """A row a cheater: its score as measured, what it counts for, and what catches it."""
-    built = board(store.read_all(RECORDS))
-    (task,) = built.tasks
-    panel = built.panel(TASK)
-    assert panel is not None
-    rows = {ranked.row.label: ranked.row for ranked in task.rows}
-    lines = []
-    for name, does in CHEATERS.items():
-        row = rows[name]
-        assert row.headline is not None
-        assert row.headline.score is not None
-        assert row.score is not None
-        caught = "; ".join(reason for reason in panel.rows[name].reasons) or (
-            "no step within the budget is better than none" if row.headline.step == 0 else formats.number(None)
-        )
-        lines.append((name, does, formats.number(row.headline.score.value), formats.number(row.score.value) + row.headline.mark, caught))
+    records = {record.spec.method: record for record in store.read_all(RECORDS)}
+    (task,) = board(records.values()).tasks
+    rows = {ranked.row.method: ranked.row for ranked in task.rows}
+    lines = [(name, does, *_landed(rows[name], records[name])) for name, does in (HONEST | CHEATERS).items()]
     return Table("", ("cheater", "what it does", "scores", "counts as", "caught by"), tuple(lines), prose=True)
+
+
+def _landed(row: Row, record: Record) -> tuple[str, str, str]:
+    if row.headline is None:
+        return formats.number(None), formats.number(None), f"refused: {record.reason}"
+    assert row.headline.score is not None
+    assert row.score is not None
+    landed = formats.number(row.headline.score.value), formats.number(row.score.value) + row.headline.mark
+    if not row.headline.step:
+        return *landed, "no step within the budget is better than none"
+    found = caught(record, registry.metrics(), separable=False)
+    told = [f"{one.flag} ({one.by}): {one.told}" for one in found if one.flag in DISQUALIFYING]
+    attacks = sum(one.flag == "membership" for one in found)
+    told += [f"membership: {attacks} attacks"] if attacks else []
+    told += [one.flag for one in found if one.flag not in DISQUALIFYING | {"membership"}]
+    return *landed, "; ".join(told) or formats.number(None)
 
 
 if __name__ == "__main__":
