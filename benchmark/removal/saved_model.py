@@ -103,7 +103,7 @@ def _check_same(measured: Sequence[Tensor], saved: Sequence[Tensor], lost: Set[s
         lost: the names of tensors that it lacks.
     """
     distances = [float((one - other).abs().sum(dim=-1).mean()) / 2 for one, other in zip(measured, saved, strict=True)]
-    if lost or max(distances) > SAME:
+    if lost or not all(distance <= SAME for distance in distances):
         raise InputError(
             "the saved model does not compute what was measured: the method leaves something in the model that an ordinary folder"
             " cannot hold; nothing is saved"
