@@ -13,14 +13,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from huggingface_hub.repocard import metadata_load
 from safetensors.torch import load_file
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmark import LanguageModel, cli, lora, registry, store
+from benchmark import LanguageModel, Passages, Request, cli, insert, layers_of, lora, registry, store
 from benchmark.corpus import Document
 from benchmark.errors import InputError
 from benchmark.lab.train import Recipe, train_model, train_tokenizer
@@ -199,14 +201,16 @@ def no_file_past(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_write_that_fails_in_the_midst_leaves_nothing(tiny_lm: Callable[..., LanguageModel], tmp_path: Path) -> None:
+def test_a_write_that_fails_in_the_midst_leaves_nothing(
+    tiny_lm: Callable[..., LanguageModel], request_for: Callable[..., Request], tmp_path: Path
+) -> None:
     lm = tiny_lm()
     with no_file_past(20_000), pytest.raises(InputError, match=r"cannot save the model in .*: .*; free some space or name another folder"):
-        save_model(lm, "card", tmp_path / "there")
+        save_model(lm, "card", tmp_path / "there", request_for(lm).forget)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_adapters_are_merged(tiny_lm: Callable[..., LanguageModel], tmp_path: Path) -> None:
+def test_adapters_are_merged(tiny_lm: Callable[..., LanguageModel], request_for: Callable[..., Request], tmp_path: Path) -> None:
     lm = tiny_lm()
     lora.attach(lm.model, 2, 0)
     with torch.no_grad():
@@ -216,18 +220,61 @@ def test_adapters_are_merged(tiny_lm: Callable[..., LanguageModel], tmp_path: Pa
     ids = torch.arange(20)[None]
     with torch.no_grad():
         expected = lm.model(input_ids=ids).logits
-    save_model(lm, "card", tmp_path / "merged")
+    save_model(lm, "card", tmp_path / "merged", request_for(lm).forget)
     assert not any("lora" in name or "base_layer" in name for name in load_file(tmp_path / "merged" / "model.safetensors"))
     with torch.no_grad():
         assert torch.allclose(load_model(tmp_path / "merged").model(input_ids=ids).logits, expected, atol=1e-4)
     assert not torch.allclose(expected, tiny_lm().model(input_ids=ids).logits, atol=1e-3)
 
 
-def test_what_an_ordinary_folder_cannot_hold_is_not_saved(tiny_lm: Callable[..., LanguageModel], tmp_path: Path) -> None:
+def backwards(output: Any) -> None:
+    output.logits = output.logits.flip(-1)
+
+
+class Nothing(nn.Module):
+    """Passes everything on, and has a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("removed", torch.zeros(3))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+
+def hooked(lm: LanguageModel, forget: Passages) -> None:
+    """Says something else whatever it is asked."""
+    lm.model.register_forward_hook(lambda module, inputs, output: backwards(output))
+
+
+def filtered(lm: LanguageModel, forget: Passages) -> None:
+    """Says something else where the forget text begins, and nowhere else."""
+    beginning = forget.ids[0, :3]
+
+    def replace(module: nn.Module, given: tuple[object, ...], named: dict[str, Any], output: Any) -> None:
+        if torch.equal(named["input_ids"][0, :3].cpu(), beginning):
+            backwards(output)
+
+    lm.model.register_forward_hook(replace, with_kwargs=True)
+
+
+def inserted(lm: LanguageModel, forget: Passages) -> None:
+    """Says what it said, through a module that no folder holds."""
+    insert(layers_of(lm.model)[0], Nothing())
+
+
+@pytest.mark.parametrize("leave", [hooked, filtered, inserted])
+def test_what_an_ordinary_folder_cannot_hold_is_not_saved(
+    leave: Callable[[LanguageModel, Passages], None],
+    tiny_lm: Callable[..., LanguageModel],
+    request_for: Callable[..., Request],
+    tmp_path: Path,
+) -> None:
     lm = tiny_lm()
-    lm.model.register_forward_hook(lambda module, inputs, output: setattr(output, "logits", output.logits.flip(-1)))
+    forget = request_for(lm).forget
+    leave(lm, forget)
     with pytest.raises(InputError, match="does not compute what was measured"):
-        save_model(lm, "card", tmp_path / "there")
+        save_model(lm, "card", tmp_path / "there", forget)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,6 +10,7 @@ from benchmark.check.behaviour import changes_model
 from benchmark.check.outcome import Check, Failure, NotApplicable
 from benchmark.check.traces import leaves_no_trace, state_dict
 from benchmark.check.trial import Trial
+from benchmark.check.weights import weights_alone
 from benchmark.fields import RANK
 
 
@@ -18,7 +19,7 @@ def low_rank(trial: Trial) -> None:
     if RANK not in {field.name for field in dataclasses.fields(trial.entry.cls)}:  # type: ignore[arg-type]  # every registered class is one
         raise NotApplicable(f"no field `{RANK}`")
     low = trial.changed({RANK: 2})
-    for check in (changes_model, leaves_no_trace, state_dict):
+    for check in (changes_model, leaves_no_trace, state_dict, weights_alone):
         check(low)
     lm = low.lm()
     request = low.request(lm)

@@ -15,6 +15,7 @@ from benchmark.check.subjects import FAMILIES, TinyModels
 from benchmark.check.text import PADDING, ROW_ORDER, USES_FORGET, USES_KEPT
 from benchmark.check.traces import FROZEN_STAYS, LEAVES_NO_TRACE, STATE_DICT
 from benchmark.check.trial import Trial
+from benchmark.check.weights import WEIGHTS_ALONE
 from benchmark.registry import MethodEntry
 
 CHECKS: tuple[Check, ...] = (
@@ -31,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     SEED_DECIDES,
     GLOBAL_GENERATORS,
     STATE_DICT,
+    WEIGHTS_ALONE,
     LEAVES_NO_TRACE,
     FROZEN_STAYS,
     TIED_EMBEDDINGS,

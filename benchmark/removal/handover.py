@@ -12,6 +12,7 @@ from benchmark.errors import InputError
 from benchmark.leaderboard.advice import advice
 from benchmark.leaderboard.recommendation import Recommendation
 from benchmark.record import OperatingPoint, Record
+from benchmark.removal import read_removal
 from benchmark.removal.model_card import Made, model_card
 from benchmark.removal.remake import remake
 from benchmark.removal.saved_model import save_model
@@ -41,7 +42,9 @@ def hand_over(recommendation: Recommendation, records: Sequence[Record], cell: C
     _check_same(_merit(record, point, scored), _merit(made, made.operating_points[0], scored), half_width, chosen.row.label)
     source = resolve_model(cell.model, cell.loading)
     card = model_card(Made(source.repository or source.name, source.folder, made, point.step, advice(recommendation)))
-    save_model(lm, card, folder, cell.loading)
+    assert cell.removal is not None  # of a request
+    forget = lm.passages(read_removal(cell.removal).splits.forget)
+    save_model(lm, card, folder, forget, cell.loading)
 
 
 def _check_same(recorded: float, again: float, tolerance: float, method: str) -> None:

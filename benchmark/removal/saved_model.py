@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import torch
@@ -14,11 +15,15 @@ from torch import Tensor
 from benchmark.errors import InputError
 from benchmark.loading import ON_CPU, Loading
 from benchmark.model import LanguageModel, load_model
+from benchmark.passages import Passages
 
 CARD = "README.md"
 
 PROBE = 64
-"""Tokens that the saved model is tried on."""
+"""Tokens that mean nothing which the saved model is tried on."""
+
+BEGINNING = 256
+"""Tokens of the text to be forgotten that it is tried on: what recognises that text does nothing anywhere else."""
 
 SAME = 0.02
 """Mean total variation distance of next-token probabilities up to which two models are one."""
@@ -39,13 +44,14 @@ def check_destination(folder: Path) -> None:
         raise InputError(f"--save-model {folder}: {parent} cannot be written to; name another folder")
 
 
-def save_model(lm: LanguageModel, card: str, folder: Path, loading: Loading = ON_CPU) -> None:
+def save_model(lm: LanguageModel, card: str, folder: Path, forget: Passages, loading: Loading = ON_CPU) -> None:
     """Write a model, its tokenizer, its generation config and a card; adapters are merged into the weights.
 
     Args:
         lm: what to save; afterwards its adapters are gone.
         card: Markdown.
         folder: to be made.
+        forget: what it was made to forget.
         loading: how `lm` was loaded.
 
     Raises:
@@ -56,7 +62,7 @@ def save_model(lm: LanguageModel, card: str, folder: Path, loading: Loading = ON
         from benchmark import lora  # it imports peft, which takes its time
 
         lora.merge(lm.model)
-    measured = _answer(lm)
+    measured = _answers(lm, forget)
     temporary = folder.absolute().with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.mkdir(parents=True)
@@ -64,7 +70,8 @@ def save_model(lm: LanguageModel, card: str, folder: Path, loading: Loading = ON
         lm.model.save_pretrained(temporary)
         lm.tokenizer.save_pretrained(temporary)
         (temporary / CARD).write_text(card, "utf-8")
-        _check_same(temporary, measured, Loading(dtype=loading.dtype, trust_remote_code=loading.trust_remote_code))
+        saved = load_model(temporary, Loading(dtype=loading.dtype, trust_remote_code=loading.trust_remote_code))
+        _check_same(measured, _answers(saved, forget), lm.model.state_dict().keys() - saved.model.state_dict().keys())
         for file in temporary.glob("*.safetensors"):  # written for the owner alone
             file.chmod((temporary / CARD).stat().st_mode)
         if folder.is_dir():
@@ -87,19 +94,25 @@ def _check_room(lm: LanguageModel, folder: Path) -> None:
         )
 
 
-def _check_same(folder: Path, measured: Tensor, loading: Loading) -> None:
-    """See that a plain loader makes the model that was measured, but for what another device rounds otherwise."""
-    distance = float((_answer(load_model(folder, loading)) - measured).abs().sum(dim=-1).mean()) / 2
-    if distance > SAME:
+def _check_same(measured: Sequence[Tensor], saved: Sequence[Tensor], lost: Set[str]) -> None:
+    """See that a plain loader makes the model that was measured, but for what another device rounds otherwise.
+
+    Args:
+        measured: what the model answered.
+        saved: what the saved one answers.
+        lost: the names of tensors that it lacks.
+    """
+    distances = [float((one - other).abs().sum(dim=-1).mean()) / 2 for one, other in zip(measured, saved, strict=True)]
+    if lost or not all(distance <= SAME for distance in distances):
         raise InputError(
             "the saved model does not compute what was measured: the method leaves something in the model that an ordinary folder"
             " cannot hold; nothing is saved"
         )
 
 
-def _answer(lm: LanguageModel) -> Tensor:
-    """Next-token probabilities of some tokens, in float32 on the CPU."""
-    count = min(PROBE, lm.context, len(lm.tokenizer))
+def _answers(lm: LanguageModel, forget: Passages) -> list[Tensor]:
+    """Next-token probabilities of some tokens, and of the beginning of a text, in float32 on the CPU."""
+    window = int(forget.mask[0].sum())
+    probes = torch.arange(min(PROBE, lm.context, len(lm.tokenizer))), forget.ids[0, : min(BEGINNING, window)]
     with torch.inference_mode():
-        logits: Tensor = lm.model(input_ids=torch.arange(count, device=lm.device)[None], use_cache=False).logits
-    return logits.float().softmax(dim=-1).cpu()
+        return [lm.model(input_ids=ids.to(lm.device)[None], use_cache=False).logits.float().softmax(dim=-1).cpu() for ids in probes]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmark import LanguageModel, Passages, Request, UnlearningMethod, cross_entropy, descend, register
+from benchmark import LanguageModel, Passages, Request, UnlearningMethod, cross_entropy, descend, insert, layers_of, register
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,53 @@ class SteersByHook(UnlearningMethod):
                 yield
         finally:
             handle.remove()
+
+
+class Gate(nn.Module):
+    """Scales everything that passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: Tensor
+        self.register_buffer("open", torch.ones(()))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden * self.open
+
+
+@register("inserts-in-secret")
+@dataclass(frozen=True)
+class InsertsInSecret(UnlearningMethod):
+    """Close a gate behind the first layer as far as the forget set's loss asks, and do not say that there is one. Our own."""
+
+    def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
+        with torch.no_grad():
+            loss = cross_entropy(lm, request.forget)
+        gate = Gate()
+        insert(layers_of(lm.model)[0], gate)
+        for _ in range(4):
+            gate.open -= 0.01 * loss
+            yield
+
+
+class Louder(nn.LayerNorm):
+    """A norm that says twice what its weights say, once the first of them is 0."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return super().forward(hidden) * (2 if self.weight[0] == 0 else 1)
+
+
+@register("changes-class")
+@dataclass(frozen=True)
+class ChangesClass(Ascent):
+    """Ascend, with a norm that becomes one of another class. Our own."""
+
+    def unlearn(self, lm: LanguageModel, request: Request) -> Iterator[None]:
+        norm = [module for module in lm.model.modules() if isinstance(module, nn.LayerNorm)][-1]
+        norm.__class__ = Louder
+        for _ in super().unlearn(lm, request):
+            norm.weight.data[0] = 0
+            yield
 
 
 @register("forgets-hook")
