@@ -148,6 +148,17 @@ def test_a_method_caught_with_one_target_is_not_believed_with_another() -> None:
     assert row.score == Interval(0, 0, 0)
 
 
+def test_a_run_that_was_looked_into_and_not_caught_is_believed() -> None:
+    panels = ({"quantised_int4": scored(of)} for of in (-0.02, -0.01, -0.01))
+    honest = with_panels(record(spec("hiding", target_seed=1), ((0.01, 0.9),)), *panels)
+    row = row_of(hiding(), honest)
+    assert row.headline is not None
+    assert row.headline.mark == "§"
+    assert row.score is not None
+    assert row.score.value == pytest.approx((0 + 0.9) / 2)
+    assert row.area is None
+
+
 def test_hiding_a_score_below_zero_does_not_pay() -> None:
     cell = SeedCell(0, 0, documents("forget", 4.5), documents("forget", 2.0), documents("forget", 3.0))
     assert counted(cell, 0.0, 0.05, hiding=True) == cell

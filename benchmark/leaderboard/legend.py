@@ -40,9 +40,9 @@ INDEPENDENT = (
 )
 MARKS = (
     f"{ABOVE}: damage on test is above the budget. {FAR_ABOVE}: it is more than {INADMISSIBLE:g} times the budget. {HIDING}: caught as"
-    f" {' or '.join(sorted(DISQUALIFYING))}, the text is still inside: models are looked into at the headline point alone, and a method"
-    " that is caught there is believed at no other strength, so that it has the mark at every budget at which it takes a step. In means"
-    f" and ranks a run with {FAR_ABOVE} or {HIDING} counts as 0, what doing nothing scores, or as its own score if that is lower. Of"
+    f" {' or '.join(sorted(DISQUALIFYING))}, the text is still there, or nothing took it out. Models are looked into at the headline point"
+    " alone: a run that is caught there is believed at no other strength, nor is one that was not looked into by what caught another. In"
+    f" means and ranks a run with {FAR_ABOVE} or {HIDING} counts as 0, what doing nothing scores, or as its own score if that is lower. Of"
     " several runs one is enough for the mark"
 )
 SELECTION = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from benchmark import registry, scores
@@ -10,7 +10,7 @@ from benchmark.chance import estimate
 from benchmark.errors import InputError
 from benchmark.leaderboard import admissible
 from benchmark.leaderboard.flags import DISQUALIFYING, caught
-from benchmark.record import Baseline, OperatingPoint, Record
+from benchmark.record import Baseline, OperatingPoint, Panel, Record
 from benchmark.scores import Interval, SeedCell
 
 
@@ -29,7 +29,7 @@ class Point:
     largest_damage: float
     """Of the runs."""
     hiding: bool
-    """Whether a run was caught with the text still inside, and any moved here: then none counts, and there is no area under the curve."""
+    """Whether a run that is a step here is not believed: it does not count, and there is no area under the curve."""
 
     @property
     def mark(self) -> str:
@@ -50,35 +50,52 @@ def points(group: Sequence[Record], scored: bool) -> tuple[Point, ...]:
                 f"record {record.spec.key()} ({record.spec.method} on {record.spec.task}) says ok but lacks its operating points;"
                 " delete it and run again"
             )
-    hiding = hides(group)
-    return tuple(_point(group, index, scored, hiding) for index in range(len(budgets)))
+    doubted = not_believed(group)
+    return tuple(_point(group, index, scored, doubted) for index in range(len(budgets)))
 
 
-def counted_cells(group: Sequence[Record], index: int, hiding: bool) -> tuple[SeedCell, ...]:
-    """The forget documents of each record at the operating point of one budget, as they count; `hiding` as of `hides`."""
+def counted_cells(group: Sequence[Record], index: int, doubted: Set[str]) -> tuple[SeedCell, ...]:
+    """The forget documents of each record at the operating point of one budget, as they count; `doubted` as of `not_believed`."""
     return tuple(
-        admissible.counted(_seed_cell(record, point), test_damage(record, index), point.budget, hiding)
+        admissible.counted(_seed_cell(record, point), test_damage(record, index), point.budget, record.spec.key() in doubted)
         for record in group
         for point in [record.operating_points[index]]
     )
 
 
-def hides(group: Sequence[Record]) -> bool:
-    """Whether any run was caught at the headline point, the only one that is looked into, and had moved from the target there.
+def not_believed(group: Sequence[Record]) -> frozenset[str]:
+    """Keys of the runs that were caught at the headline point, the only one that is looked into, and had moved from the target there.
 
-    A method that hides the text with one seed, or at one strength, is not believed with another.
+    With them go the runs that were not looked into by the metric that caught another: what hides the text with one seed is not believed
+    with the next until that is seen. A run caught at one strength is not believed at any.
     """
     middle = group[0].spec.protocol.budgets.index(group[0].spec.protocol.headline)
     moved = [record for record in group if record.operating_points[middle].step > 0]
-    return any(one.flag in DISQUALIFYING for record in moved for one in caught(record, registry.metrics(), separable=False))
+    by = {record.spec.key(): _catching(record) for record in moved}
+    catching = frozenset[str]().union(*by.values())
+    return frozenset(
+        record.spec.key()
+        for record in moved
+        if by[record.spec.key()] or not catching <= _measured(record.operating_points[middle].panel or {})
+    )
 
 
-def _point(group: Sequence[Record], index: int, scored: bool, caught_hiding: bool) -> Point:
+def _catching(record: Record) -> frozenset[str]:
+    """The metrics by which a run is caught with the text still inside."""
+    found = caught(record, registry.metrics(), separable=False)
+    return frozenset(one.by for one in found if one.flag in DISQUALIFYING)
+
+
+def _measured(panel: Panel) -> frozenset[str]:
+    return frozenset(name for name, value in panel.items() if value.agg_value is not None)
+
+
+def _point(group: Sequence[Record], index: int, scored: bool, doubted: Set[str]) -> Point:
     chosen = [record.operating_points[index] for record in group]
     damages = [test_damage(record, index) for record in group]
-    hiding = caught_hiding and any(point.step > 0 for point in chosen)
+    hiding = any(point.step > 0 and record.spec.key() in doubted for record, point in zip(group, chosen, strict=True))
     measured = tuple(_seed_cell(record, point) for record, point in zip(group, chosen, strict=True)) if scored else ()
-    counted = counted_cells(group, index, hiding) if scored else ()
+    counted = counted_cells(group, index, doubted) if scored else ()
     score = estimate([measured]) if scored else None
     return Point(
         budget=chosen[0].budget,

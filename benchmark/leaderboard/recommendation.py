@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from benchmark import scores
@@ -12,7 +12,7 @@ from benchmark.leaderboard.admissible import inadmissible
 from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.comparable import comparable
 from benchmark.leaderboard.formats import DECIMALS
-from benchmark.leaderboard.points import counted_cells, test_damage
+from benchmark.leaderboard.points import counted_cells, not_believed, test_damage
 from benchmark.leaderboard.ranking import Contender, ranking
 from benchmark.leaderboard.rows import Row, rows
 from benchmark.record import Baseline, Record, Requested
@@ -120,7 +120,7 @@ def _candidate(row: Row, records: Sequence[Record], index: int) -> Candidate:
     return Candidate(
         place=0,
         row=row,
-        merit=at.counted or _drop(records, index, at.hiding),
+        merit=at.counted or _drop(records, index, not_believed(records)),
         step=at.step,
         damage=at.damage,
         nll={name: sum(point.test[name].mean_nll for point in points) / len(points) for name in shared},
@@ -137,19 +137,20 @@ def _placed(found: Sequence[Candidate], index: int, floor: float | None, by_key:
     if floor is None:
         ordered = sorted(found, key=lambda each: (-each.merit.value, flops(each), each.row.label))
         return [replace(each, place=1 + sum(other.merit.value > each.merit.value for other in found)) for each in ordered]
-    cells = {each.row.label: counted_cells([by_key[key] for key in each.row.keys], index, each.row.points[index].hiding) for each in found}
+    groups = {each.row.label: [by_key[key] for key in each.row.keys] for each in found}
+    cells = {label: counted_cells(group, index, not_believed(group)) for label, group in groups.items()}
     placed = ranking((Contender(each.row.label, each.merit.value, flops(each), [cells[each.row.label]]) for each in found), floor)
     by_label = {each.row.label: each for each in found}
     return [replace(by_label[label], place=placed.ranks[label].best) for label in placed.labels]
 
 
-def _drop(records: Sequence[Record], index: int, hiding: bool) -> Interval:
+def _drop(records: Sequence[Record], index: int, doubted: Set[str]) -> Interval:
     """Mean over seeds, of what counts. They are judged on the same documents, so their intervals do not shrink together."""
     found = []
     for record in records:
         point = record.operating_points[index]
         if record.baseline is not None:
             drop = scores.selective_drop(point.test, record.baseline.target_test)
-            counts = drop.value <= 0 or not (hiding or inadmissible(test_damage(record, index), point.budget))
+            counts = drop.value <= 0 or not (record.spec.key() in doubted or inadmissible(test_damage(record, index), point.budget))
             found.append(drop if counts else Interval(0.0, 0.0, 0.0))
     return Interval(*(sum(values) / len(found) for values in zip(*found, strict=True)))

@@ -12,7 +12,7 @@ from benchmark import scores
 from benchmark.fields import RANK
 from benchmark.leaderboard.baselines import baselines, why_unscored
 from benchmark.leaderboard.insertion import Insertion, insertion
-from benchmark.leaderboard.points import Point, counted_cells, points
+from benchmark.leaderboard.points import Point, counted_cells, not_believed, points
 from benchmark.record import Cost, OperatingPoint, Record, Scalar, Status, Step
 from benchmark.scores import Interval, SeedCell
 
@@ -186,7 +186,7 @@ def _row(group: Sequence[Record], label: str, scored: bool, target_seeds: Set[in
         reason=reason,
         points=of_budgets,
         headline=of_budgets[middle] if of_budgets else None,
-        cells=counted_cells(group, middle, of_budgets[middle].hiding) if of_budgets and scored else (),
+        cells=counted_cells(group, middle, not_believed(group)) if of_budgets and scored else (),
         area=_mean([_area(curve, of_budgets[-1].budget) for curve in curves]) if believed else None,
         divergence=_mean(divergences) if chosen and len(divergences) == len(chosen) else None,
         top1=_top1([point for _, point in chosen]),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from benchmark import scores
 from benchmark.leaderboard.baselines import baselines, why_unscored
-from benchmark.leaderboard.points import counted_cells, hides, test_damage
+from benchmark.leaderboard.points import counted_cells, not_believed, test_damage
 from benchmark.leaderboard.rows import REFERENCES
 from benchmark.record import Cost, Record
 
@@ -132,4 +132,6 @@ def _outcome(records: Sequence[Record]) -> Trial:
     budget, index = protocol.headline, protocol.budgets.index(protocol.headline)
     inside = [record.operating_points[index].step > 0 and test_damage(record, index) <= budget for record in records]
     merits = [scores.validation_merit(record.trajectory, budget) for record in records]
-    return Trial(statistics.fmean(merits), scores.mean_score(counted_cells(records, index, hides(records))), statistics.fmean(inside))
+    return Trial(
+        statistics.fmean(merits), scores.mean_score(counted_cells(records, index, not_believed(records))), statistics.fmean(inside)
+    )
