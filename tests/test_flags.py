@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from panels import attack, layers, relearned, scored, with_panels
-from records import record, spec
+from records import record, retrained, spec
 from scipy import stats
 
 from benchmark import registry
@@ -173,6 +173,10 @@ class TestByWindow:
     def test_nearer_than_honest_retrainings_come_is_a_copy(self) -> None:
         assert self.caught(3.0, 3.01, 2.99, 3.0) == [("copied", "0.5% of the target's knowledge apart from the reference over all windows")]
         assert self.caught(3.0, 3.03, 2.97, 3.0) == []
+
+    def test_the_reference_s_own_row_is_no_copy(self) -> None:
+        made = with_panels(retrained(), *({"window_nll": windows(*[loss] * 4)} for loss in (2.0, 3.0, 3.0)))
+        assert caught(made, registry.metrics(), False) == ()
 
     def test_other_windows_cannot_be_compared(self) -> None:
         assert self.caught(2.0, 3.0, 4.2) == []

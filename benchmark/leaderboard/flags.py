@@ -17,6 +17,7 @@ from benchmark.leaderboard.difference import difference, told_from_zero
 from benchmark.leaderboard.windows import apart
 from benchmark.panel.metric import Metric
 from benchmark.record import Baseline, MetricValue, OperatingPoint, Panel, Record
+from benchmark.registry import RESERVED
 from benchmark.scores import Interval, SeedCell
 
 Flag = Literal["hidden", "pretended", "patchy", "copied", "recoverable", "over-forgotten", "membership", "destroyed"]
@@ -99,7 +100,7 @@ def caught(record: Record, cards: Mapping[str, Metric], separable: bool) -> tupl
         *(of for name, value in panel.items() if cards[name].axis == "robustness" for of in _hidden(cards[name], value, baseline, point)),
         *_not_to_be_seen(panel, baseline, cards),
         *_pretended(panel, baseline, claim),
-        *_by_window(panel, baseline),
+        *(_by_window(panel, baseline) if record.spec.method not in RESERVED else []),
         *_over_forgotten(baseline, point),
         *([] if separable else _memberships({name: of for name, of in panel.items() if cards[name].axis == "privacy"}, baseline, claim)),
         *_destroyed(record, baseline, point),
