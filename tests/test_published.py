@@ -83,7 +83,7 @@ def test_the_shipped_lab_is_a_good_instrument() -> None:
     assert set(lab.references) == set(registry.tasks())
     assert sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) <= 24_000_000
     for record in store.read_all(RESULTS / "lab"):
-        if record.spec.method != "retrained" or record.baseline is None:
+        if record.spec.method != "retrained" or record.baseline is None or record.spec.target_seed >= lab.seeds:
             continue
         floor = lab.references[record.spec.task].noise_floor
         assert floor is not None
