@@ -22,6 +22,7 @@ from benchmark.measure import measure
 from benchmark.model import load_model
 from benchmark.record import Cost, Protocol, Record
 from benchmark.scores import forget_score, has_gap, means, utility_damage
+from benchmark.snapshot import changed_elements
 from benchmark.splits import split
 from benchmark.utility.answers import Answers
 from benchmark.utility.results import Outcome
@@ -137,10 +138,14 @@ class TestOperatingPoints:
         held = yardstick.yardstick_for(cell.spec.task, cell.model, 0, cell.data, Protocol(max_steps=60, growth=1.0), cell.loading, ())
         request = Request(*held.texts, 0)
         expected = {0: held.evaluation.baseline.target_test}
+        untouched = load_model(tiny_lab / "target").model.state_dict()
+        changed = {0: 0}
         for number, _ in enumerate(registry.method("random-pruning").build().unlearn(lm, request), start=1):
             expected[number] = measure(lm, held.evaluation.test)
+            changed[number] = changed_elements(lm.model.state_dict(), untouched)
         for point in record.operating_points:
             assert point.test == expected[point.step]
+            assert point.parameters_changed == changed[point.step]
 
     def test_a_step_chosen_by_several_budgets_is_measured_once(self, cell_of, monkeypatch: pytest.MonkeyPatch) -> None:
         counted = []

@@ -31,8 +31,10 @@ class Louder(nn.Module):
 def test_the_fall_is_that_of_the_weights_by_themselves(tiny_lm: Models) -> None:
     bare, lm = tiny_lm(), tiny_lm()
     with torch.no_grad():
+        weight = bare.model.get_input_embeddings().weight
+        moved = weight + 0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
         for model in (bare.model, lm.model):
-            model.get_input_embeddings().weight += 0.01
+            model.get_input_embeddings().weight.copy_(moved)
     louder = Louder()
     lm.model.add_module("louder", louder)
     lm.model.get_output_embeddings().register_forward_hook(louder)

@@ -40,5 +40,6 @@ def train(
         lab = make_lab(splits, recipe, out_folder, jobs or os.cpu_count() or 1, seeds, report)
     models = seeds * (1 + len(lab.references))
     asked = f" --target-seeds {seeds}" if seeds > 1 else ""
-    out.print(f"{out_folder}: {models} models of {lab.parameters:,} parameters; use it with --model {out_folder}{asked}", soft_wrap=True)
+    folder = out_folder if out_folder.is_absolute() else f"./{out_folder}"  # `lab` by itself names the one that ships
+    out.print(f"{out_folder}: {models} models of {lab.parameters:,} parameters; use it with --model {folder}{asked}", soft_wrap=True)
     return 0
